@@ -1,0 +1,5 @@
+//! brig-wasm
+#[cfg(feature = "engine")]
+pub use wasmtime as _;
+#[cfg(feature = "engine")]
+pub use wasmtime_wasi as _;
