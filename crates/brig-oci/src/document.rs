@@ -248,7 +248,7 @@ pub struct Document {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Body {
-    Image(Manifest),
+    Image(Box<Manifest>),
     Index(Index),
 }
 
@@ -270,7 +270,7 @@ impl Document {
             let manifest: Manifest = serde_json::from_slice(&raw)
                 .map_err(|source| DocumentError::Json { what: "manifest", source })?;
             check_count("layers", manifest.layers.len())?;
-            Body::Image(manifest)
+            Body::Image(Box::new(manifest))
         };
         Ok(Self { raw, media_type, body })
     }

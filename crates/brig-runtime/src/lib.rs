@@ -1,1 +1,34 @@
-//! brig-runtime
+//! The contract that everything in brig shares and that depends on nothing: what a container is on disk, which states
+//! it goes through, how it ended, what its supervisor understands, and what the helper is told to do.
+//!
+//! ```text
+//! <root>/containers/<id>/spec.json      [ContainerSpec]  written once, never changed
+//!                        state.json     [StateRecord]    replaced by rename
+//!                        log            json-file lines  appended by the supervisor
+//!                        upper/ work/   the writable layer
+//!        names/<name>                   hard link to an id file: a name is taken by exclusive link
+//!        events.log                     [Event] lines, append-only
+//! <run-root>/containers/<id>/lock       held by the living supervisor
+//!                            sock       the supervisor's socket, [protocol]
+//! ```
+//!
+//! Both programs that read and write these (the library in the CLI, the helper that supervises) link this crate, and
+//! every format carries a version, so that a new CLI drives containers that an older brig started.
+
+pub mod events;
+pub mod exit;
+pub mod limits;
+pub mod paths;
+pub mod plan;
+pub mod protocol;
+pub mod record;
+pub mod state;
+pub mod time;
+
+pub use events::{Event, EventLog};
+pub use exit::{ExitReason, ExitStatus};
+pub use limits::Limits;
+pub use paths::{ContainerPaths, Roots};
+pub use record::{ContainerSpec, StateRecord};
+pub use state::State;
+pub use time::Timestamp;

@@ -1,0 +1,106 @@
+//! What the helper is told to do, as data.
+//!
+//! A plan is made for one start and read by the helper of the same build, so it is in a compact encoding without
+//! self-description ([`Plan::encode`]); nothing of it is kept. It comes on the helper's descriptor 0, and descriptor 1
+//! is the first connection of the supervisor ([`crate::protocol::Birth`] is its first message). Both drivers speak to
+//! the helper through this: a Linux container's payload is a program of its root file system, a wasm container's is
+//! the runner.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the encoding; helper and library must have the same.
+pub const PLAN_VERSION: u32 = 1;
+
+/// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
+pub const REPORT_FD: i32 = 3;
+/// The descriptor on which an engine process reads its [`ProcessPlan::input`].
+pub const INPUT_FD: i32 = 4;
+
+/// One start of one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The supervisor's half.
+    pub supervisor: SupervisorPlan,
+    /// The payload's half.
+    pub payload: PayloadPlan,
+}
+
+/// What the supervisor needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisorPlan {
+    /// The container.
+    pub id: String,
+    /// Its name, for events.
+    pub name: String,
+    /// The image, for events.
+    pub image: String,
+    /// `linux` or `wasm`.
+    pub kind: String,
+    /// When the container was created, for its record: RFC 3339.
+    pub created_at: String,
+    /// `<root>/containers/<id>`.
+    pub dir: PathBuf,
+    /// `<run-root>/containers/<id>`.
+    pub run_dir: PathBuf,
+    /// `<root>/events.log`.
+    pub events: PathBuf,
+    /// The file in `<root>/names` to remove with the container.
+    pub name_file: PathBuf,
+    /// Whether standard input stays open for clients (`-i`).
+    pub stdin_open: bool,
+    /// Whether the payload gets a terminal (`-t`), and its first size, rows and columns.
+    pub tty: Option<(u16, u16)>,
+    /// Whether output is kept in the log.
+    pub log: bool,
+    /// How long the payload may run, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Whether the container is removed when it ends (`--rm`).
+    pub auto_remove: bool,
+    /// Whether other processes may be run in it (`exec`); a sentence why not, where not.
+    pub exec_refused: Option<String>,
+}
+
+impl Plan {
+    /// The bytes for the helper.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
+        postcard::to_stdvec(self).map_err(io::Error::other)
+    }
+
+    /// Reads what [`Plan::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> io::Result<Self> {
+        let invalid = |error: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(invalid)?;
+        if version != PLAN_VERSION {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the helper reads plans of version {PLAN_VERSION}, and this one has {version}"),
+            ));
+        }
+        postcard::from_bytes(bytes).map_err(invalid)
+    }
+}
+
+/// What the process that becomes the payload does, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadPlan {
+    /// The program.
+    pub process: ProcessPlan,
+}
+
+/// The program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessPlan {
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// The environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The working directory.
+    pub cwd: String,
+    /// Bytes that an engine process finds on [`INPUT_FD`].
+    pub input: Option<Vec<u8>>,
+}

@@ -1,0 +1,266 @@
+//! A container on disk: what it is (`spec.json`, never changed) and how it is (`state.json`, replaced by rename).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::ExitStatus;
+use crate::limits::Limits;
+use crate::state::State;
+use crate::time::Timestamp;
+
+/// The version of both formats. A reader refuses a greater one.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Why a record can't be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The file system refused.
+    #[error("can't {action} `{}`", path.display())]
+    Io {
+        /// Read or write.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file isn't a record.
+    #[error("`{}` is damaged", path.display())]
+    Json {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A newer brig wrote it.
+    #[error("`{}` has format version {found}, and this brig reads up to {RECORD_VERSION}: use the brig that wrote it", path.display())]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// What a container is: image, program and options as they were when it was created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// 64 hexadecimal characters.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `linux` or `wasm`.
+    pub kind: String,
+    /// Why it is of that kind.
+    pub kind_reason: String,
+    /// Where it comes from.
+    pub image: ImageRecord,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// The environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The working directory.
+    pub cwd: String,
+    /// The user as asked for: `user[:group]`, names or numbers.
+    pub user: String,
+    /// The host name.
+    pub hostname: String,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// Whether its standard input stays open.
+    pub stdin_open: bool,
+    /// Whether the root file system is read-only.
+    pub read_only: bool,
+    /// Whether it goes when it ends.
+    pub auto_remove: bool,
+    /// `none` or `host`.
+    pub network: String,
+    /// `process` or `shared`; wasm.
+    pub isolation: String,
+    /// Directories of the host in the container.
+    pub mounts: Vec<MountRecord>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Limits.
+    pub limits: Limits,
+    /// The signal that asks it to stop.
+    pub stop_signal: i32,
+    /// `--security-opt`, as given.
+    pub security_opt: Vec<String>,
+    /// The layers of its root file system, lowest first, as the store names them.
+    pub layers: Vec<String>,
+    /// The OCI runtime `Spec` of a Linux container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linux: Option<serde_json::Value>,
+    /// What a wasm container runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasm: Option<WasmRecord>,
+}
+
+/// The image that a container was created from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The canonical reference, or the path of a file that was run without an image.
+    pub reference: String,
+    /// The digest of the manifest; empty for a bare file.
+    pub manifest: String,
+    /// The image id: the digest of the config, or of the module for a bare file.
+    pub id: String,
+    /// The platform.
+    pub platform: String,
+}
+
+/// A directory or file of the host in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountRecord {
+    /// On the host.
+    pub source: PathBuf,
+    /// In the container.
+    pub target: String,
+    /// Whether it can't be written.
+    pub read_only: bool,
+}
+
+/// The wasm that a container runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WasmRecord {
+    /// The digest of the module's bytes.
+    pub module: String,
+    /// The form: `module command wasip1`, `component command wasip2`, …
+    pub form: String,
+}
+
+/// A process, named so that a reused pid isn't taken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The pid in the host's namespace.
+    pub pid: i32,
+    /// Field 22 of `/proc/<pid>/stat`: clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateRecord {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The container.
+    pub id: String,
+    /// `linux` or `wasm`.
+    pub kind: String,
+    /// Its state when this was written. A reader holds it against the supervisor's lock and the boot id.
+    pub state: State,
+    /// The boot in which this was written: `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The supervisor, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<ProcessId>,
+    /// The payload, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<ProcessId>,
+    /// The cgroup directories that were made for it, for whoever has to clean up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cgroups: Vec<PathBuf>,
+    /// How it ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitStatus>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl ContainerSpec {
+    /// Reads `spec.json`.
+    pub fn read(path: &Path) -> Result<Self, RecordError> {
+        read_versioned(path)
+    }
+
+    /// Writes `spec.json`, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), RecordError> {
+        write_atomically(path, self)
+    }
+}
+
+impl StateRecord {
+    /// Reads `state.json`.
+    pub fn read(path: &Path) -> Result<Self, RecordError> {
+        read_versioned(path)
+    }
+
+    /// Writes `state.json`, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), RecordError> {
+        write_atomically(path, self)
+    }
+}
+
+/// The id of this boot.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+fn read_versioned<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
+    let bytes =
+        fs::read(path).map_err(|source| RecordError::Io { action: "read", path: path.into(), source })?;
+    let json = |source| RecordError::Json { path: path.into(), source };
+    let found = serde_json::from_slice::<Versioned>(&bytes).map_err(json)?.version;
+    if found > RECORD_VERSION {
+        return Err(RecordError::Version { path: path.into(), found });
+    }
+    serde_json::from_slice(&bytes).map_err(json)
+}
+
+/// Writes beside the target and renames: a reader sees the old or the new record, never half of one. It isn't synced:
+/// after a power cut the boot id tells that the state is an old one.
+fn write_atomically<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    let io = |source| RecordError::Io { action: "write", path: path.into(), source };
+    let bytes =
+        serde_json::to_vec(value).map_err(|source| RecordError::Json { path: path.into(), source })?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = fs::File::create(&temporary)
+        .and_then(|mut file| file.write_all(&bytes))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to tell; a left-over temporary file is swept with the container.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(io)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_version_is_refused_by_name() {
+        let dir = std::env::temp_dir().join(format!("brig-record-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("state.json");
+        fs::write(&path, r#"{"version":99}"#).unwrap();
+        let error = StateRecord::read(&path).unwrap_err();
+        assert!(matches!(error, RecordError::Version { found: 99, .. }), "{error}");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
