@@ -51,7 +51,10 @@ pub struct SupervisorPlan {
     pub events: PathBuf,
     /// The file in `<root>/names` to remove with the container.
     pub name_file: PathBuf,
-    /// Whether standard input stays open for clients (`-i`).
+    /// Whether the first connection (the creator's) is attached from birth, as `brig run` in the foreground is: it gets
+    /// every byte of output, slows the payload down when it is slow, and its frames on channel 1 are standard input.
+    pub attach: bool,
+    /// Whether standard input stays open for clients (`-i`); else it is `/dev/null`.
     pub stdin_open: bool,
     /// Whether the payload gets a terminal (`-t`), and its first size, rows and columns.
     pub tty: Option<(u16, u16)>,
@@ -59,6 +62,8 @@ pub struct SupervisorPlan {
     pub log: bool,
     /// How long the payload may run, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// The signal that asks the payload to stop, when the supervisor itself is asked to go (SIGTERM).
+    pub stop_signal: i32,
     /// Whether the container is removed when it ends (`--rm`).
     pub auto_remove: bool,
     /// Whether other processes may be run in it (`exec`); a sentence why not, where not.
