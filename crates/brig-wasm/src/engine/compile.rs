@@ -1,0 +1,101 @@
+//! From a binary, or text, to compiled code in a file. Runs in a process with limits: the binary may be hostile.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+
+use super::config::{Purpose, engine};
+use super::linker;
+use crate::form::{self, Encoding, Form};
+use crate::request::{CompileFailure, CompileReport, CompileRequest};
+
+/// Compiles as the request says, under its limits, which this process keeps for the rest of its life.
+pub fn compile(request: &CompileRequest) -> CompileReport {
+    match compile_file(request) {
+        Ok((form, size)) => CompileReport::Compiled { form, size },
+        Err((failure, message)) => CompileReport::Refused { failure, message },
+    }
+}
+
+type Refusal = (CompileFailure, String);
+
+fn compile_file(request: &CompileRequest) -> Result<(Form, u64), Refusal> {
+    limit(Resource::As, request.memory)?;
+    limit(Resource::Cpu, request.cpu_seconds)?;
+    // A core file of a compiler that was stopped helps nobody.
+    limit(Resource::Core, Some(0))?;
+    let source = read(&request.source)?;
+    let binary = binary(&source)?;
+    let form = Form::detect(&binary).map_err(invalid)?;
+    if request.runnable_only {
+        form.check_runnable().map_err(|error| (CompileFailure::NotRunnable, error.to_string()))?;
+    }
+    let engine =
+        engine(Purpose::Compile, &request.identity).map_err(|error| invalid(format!("{error:#}")))?;
+    let compiled = translate(&engine, &binary, &form, request.runnable_only)?;
+    write(&request.output, &compiled)?;
+    // The length of a vector fits.
+    Ok((form, u64::try_from(compiled.len()).unwrap_or(u64::MAX)))
+}
+
+fn limit(resource: Resource, value: Option<u64>) -> Result<(), Refusal> {
+    let Some(value) = value else { return Ok(()) };
+    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+        .map_err(|error| (CompileFailure::Io, format!("the compiler can't be limited: {error}")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
+    let failed =
+        |error: io::Error| (CompileFailure::Io, format!("`{}` can't be read: {error}", path.display()));
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(form::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).map_err(failed)?.take(bound).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Text becomes a binary; a binary stays.
+fn binary(source: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
+    if form::is_text(source) { wat::parse_bytes(source).map_err(invalid) } else { Ok(source.into()) }
+}
+
+fn translate(engine: &Engine, binary: &[u8], form: &Form, link: bool) -> Result<Vec<u8>, Refusal> {
+    let unlinked = |error: wasmtime::Error| (CompileFailure::NotRunnable, format!("{error:#}"));
+    let uncompiled = |error: wasmtime::Error| invalid(format!("{error:#}"));
+    match form.encoding {
+        Encoding::Module => {
+            let module = Module::from_binary(engine, binary).map_err(uncompiled)?;
+            if link {
+                linker::module(engine, &module, form.wasi, never).map_err(unlinked)?;
+            }
+            module.serialize().map_err(uncompiled)
+        }
+        Encoding::Component => {
+            let component = Component::from_binary(engine, binary).map_err(uncompiled)?;
+            if link {
+                linker::component(engine, &component, form.wasi, never).map_err(unlinked)?;
+            }
+            component.serialize().map_err(uncompiled)
+        }
+    }
+}
+
+fn write(path: &Path, compiled: &[u8]) -> Result<(), Refusal> {
+    File::create(path)
+        .and_then(|mut file| file.write_all(compiled))
+        .map_err(|error| (CompileFailure::Io, format!("`{}` can't be written: {error}", path.display())))
+}
+
+fn invalid(error: impl ToString) -> Refusal {
+    (CompileFailure::Invalid, error.to_string())
+}
+
+/// Nothing runs in this process.
+#[expect(clippy::exit, reason = "it is linked to look whether it can be, and never called")]
+fn never(code: u8) -> ! {
+    std::process::exit(code.into())
+}
