@@ -1,1 +1,3 @@
 //! brig-linux
+
+pub mod seccomp;
