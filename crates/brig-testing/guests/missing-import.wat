@@ -1,0 +1,4 @@
+(module
+  (import "nobody" "has_this" (func $missing))
+  (memory (export "memory") 1)
+  (func (export "_start") (call $missing)))
