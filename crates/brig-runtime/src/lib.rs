@@ -21,6 +21,7 @@ pub mod limits;
 pub mod paths;
 pub mod plan;
 pub mod protocol;
+mod payload;
 pub mod record;
 pub mod state;
 pub mod time;

@@ -11,6 +11,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::payload::{
+    Bytes, CapabilityPlan, CgroupDir, CgroupPlan, DevicePlan, IdMap, IdMaps, LandlockPlan, MountKind,
+    MountPlan, PayloadPlan, ProcessPlan, RootFs, SeccompPlan, UserPlan,
+};
+
 /// The version of the encoding; helper and library must have the same.
 pub const PLAN_VERSION: u32 = 1;
 
@@ -88,24 +93,4 @@ impl Plan {
         }
         postcard::from_bytes(bytes).map_err(invalid)
     }
-}
-
-/// What the process that becomes the payload does, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PayloadPlan {
-    /// The program.
-    pub process: ProcessPlan,
-}
-
-/// The program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessPlan {
-    /// The program and its arguments.
-    pub args: Vec<String>,
-    /// The environment, `NAME=value`.
-    pub env: Vec<String>,
-    /// The working directory.
-    pub cwd: String,
-    /// Bytes that an engine process finds on [`INPUT_FD`].
-    pub input: Option<Vec<u8>>,
 }

@@ -1,0 +1,207 @@
+//! The container's cgroups: made before its process, entered by it, removed after it.
+//!
+//! On v2 the process is born in its cgroup (`CLONE_INTO_CGROUP`), which costs nothing; on v1 it writes itself into
+//! each, so only those hierarchies are used that something was asked of.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use brig_runtime::plan::{CgroupDir, CgroupPlan};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::failure::{Failure, On};
+use super::write_value;
+
+/// The cgroup namespace takes its root from where the process is, so it is made once the process is there.
+pub(super) const LATER: u32 = libc::CLONE_NEWCGROUP.cast_unsigned();
+
+/// How long freezing and removing may take before they count as failed. Freezing waits for processes in
+/// uninterruptible sleep; removing waits for killed ones.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The cgroups, open.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The directory of the unified one.
+    pub(super) unified: Option<OwnedFd>,
+    /// `cgroup.procs` of the others, opened for writing by somebody who may.
+    pub(super) legacy: Vec<OwnedFd>,
+}
+
+/// Makes the cgroups and sets their limits. Those that exist are taken over: an earlier start left them.
+pub(super) fn make(plan: &CgroupPlan) -> Result<Made, Failure> {
+    let unified = plan.unified.as_ref().map(make_one).transpose()?;
+    let legacy = plan.legacy.iter().map(|dir| procs(&make_one(dir)?, dir)).collect::<Result<_, _>>()?;
+    Ok(Made { unified, legacy })
+}
+
+/// Writes this process into each v1 cgroup.
+pub(super) fn join(procs: &[OwnedFd]) -> Result<(), Failure> {
+    for file in procs {
+        rustix::io::write(file, b"0")?;
+    }
+    Ok(())
+}
+
+/// `cgroup.procs` of each v1 cgroup that exists, for another process to join.
+pub(super) fn open(plan: &CgroupPlan) -> Result<Made, Failure> {
+    let directory = |dir: &CgroupDir| {
+        let path = dir.path();
+        rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).on(path)
+    };
+    let unified = plan.unified.as_ref().map(directory).transpose()?;
+    let legacy = plan.legacy.iter().map(|dir| procs(&directory(dir)?, dir)).collect::<Result<_, _>>()?;
+    Ok(Made { unified, legacy })
+}
+
+fn procs(directory: &OwnedFd, dir: &CgroupDir) -> Result<OwnedFd, Failure> {
+    rustix::fs::openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .on(dir.path().join("cgroup.procs"))
+}
+
+fn make_one(dir: &CgroupDir) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(&dir.parent, flags, Mode::empty()).on(&dir.parent)?;
+    make_directories(parent.as_fd(), &dir.name).on(dir.path())?;
+    let made = rustix::fs::openat(&parent, &dir.name, flags, Mode::empty()).on(dir.path())?;
+    for (file, value) in &dir.settings {
+        let written = match write_value(made.as_fd(), file, value) {
+            // v2 shows a controller's files only once every directory above has passed the controller on.
+            Err(failure) if is(&failure, Errno::NOENT) && dir.controller.is_empty() => {
+                pass_controllers_on(parent.as_fd(), dir)?;
+                write_value(made.as_fd(), file, value)
+            }
+            written => written,
+        };
+        written.map_err(|failure| Failure {
+            subject: Some(dir.path().join(file).display().to_string()),
+            ..failure
+        })?;
+    }
+    Ok(made)
+}
+
+fn is(failure: &Failure, errno: Errno) -> bool {
+    failure.errno == errno.raw_os_error()
+}
+
+/// Makes the last directory, and the ones before it when they are missing.
+fn make_directories(parent: BorrowedFd<'_>, name: &Path) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o755);
+    match rustix::fs::mkdirat(parent, name, mode) {
+        Err(Errno::NOENT) => {
+            let above = name.parent().filter(|above| !above.as_os_str().is_empty()).ok_or(Errno::NOENT)?;
+            make_directories(parent, above)?;
+            make_directories(parent, name)
+        }
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    }
+}
+
+/// Turns the controllers of the settings on, from the parent down to the directory above the cgroup.
+fn pass_controllers_on(parent: BorrowedFd<'_>, dir: &CgroupDir) -> Result<(), Failure> {
+    let mut wanted: Vec<&str> =
+        dir.settings.iter().filter_map(|(file, _)| Some(file.split_once('.')?.0)).collect();
+    wanted.retain(|controller| *controller != "cgroup");
+    wanted.sort_unstable();
+    wanted.dedup();
+    let value: String = wanted.iter().map(|controller| format!("+{controller} ")).collect();
+    let mut levels: Vec<&Path> = dir.name.ancestors().skip(1).collect();
+    levels.reverse();
+    for level in levels {
+        let control = Path::new(".").join(level).join("cgroup.subtree_control");
+        let control = control.to_string_lossy();
+        write_value(parent, &control, value.trim_end()).on(dir.parent.join(level))?;
+    }
+    Ok(())
+}
+
+/// Freezes or thaws, and waits until it has happened.
+pub(super) fn freeze(plan: &CgroupPlan, frozen: bool) -> Result<(), Failure> {
+    let (dir, file, value, state, wanted) =
+        match (&plan.unified, plan.legacy.iter().find(|dir| dir.controller == "freezer")) {
+            (Some(dir), _) if frozen => (dir, "cgroup.freeze", "1", "cgroup.events", "frozen 1"),
+            (Some(dir), _) => (dir, "cgroup.freeze", "0", "cgroup.events", "frozen 0"),
+            (None, Some(dir)) if frozen => (dir, "freezer.state", "FROZEN", "freezer.state", "FROZEN"),
+            (None, Some(dir)) => (dir, "freezer.state", "THAWED", "freezer.state", "THAWED"),
+            (None, None) => return Err(Errno::OPNOTSUPP.into()),
+        };
+    let path = dir.path();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // v1 may need to be told again when processes are born meanwhile; on v2 saying it again changes nothing.
+        std::fs::write(path.join(file), value).on(path.join(file))?;
+        let now = std::fs::read_to_string(path.join(state)).on(path.join(state))?;
+        if now.lines().any(|line| line == wanted) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(Errno::TIMEDOUT).on(path);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the OOM killer has been at work in the container's memory cgroup.
+pub(super) fn oom_killed(plan: &CgroupPlan) -> Result<bool, Failure> {
+    let legacy = plan.legacy.iter().find(|dir| dir.controller == "memory");
+    let path = match (legacy, &plan.unified) {
+        (Some(dir), _) => dir.path().join("memory.oom_control"),
+        (None, Some(dir)) if dir.settings.iter().any(|(file, _)| file.starts_with("memory.")) => {
+            dir.path().join("memory.events")
+        }
+        _ => return Ok(false),
+    };
+    let text = std::fs::read_to_string(&path).on(&path)?;
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    Ok(count.is_some_and(|count| count != "0"))
+}
+
+/// Kills what is left, and removes the directories.
+pub(super) fn remove(plan: &CgroupPlan) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for dir in plan.unified.iter().chain(&plan.legacy) {
+        let removed = remove_one(dir);
+        // The first error is the one to tell; the other directories are removed all the same.
+        if first.is_ok() {
+            first = removed;
+        }
+    }
+    first
+}
+
+fn remove_one(dir: &CgroupDir) -> Result<(), Failure> {
+    let path = dir.path();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match rustix::fs::unlinkat(rustix::fs::CWD, &path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) if Instant::now() < end => kill_all(&path)?,
+            Err(errno) => return Err(errno).on(path),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Kills everything in a cgroup: at once where the kernel can (v2), else one by one; the caller comes back until
+/// nobody is left.
+fn kill_all(path: &Path) -> Result<(), Failure> {
+    match std::fs::write(path.join("cgroup.kill"), "1") {
+        Ok(()) => return Ok(()),
+        // v1, where creating such a file isn't allowed, or a kernel before 5.14.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::ENOENT)) => {}
+        Err(error) => return Err(error).on(path),
+    }
+    let procs = match std::fs::read_to_string(path.join("cgroup.procs")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        procs => procs.on(path)?,
+    };
+    for pid in procs.lines().filter_map(|line| line.parse().ok()).filter_map(rustix::process::Pid::from_raw) {
+        // Gone meanwhile is what we want.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The steps of the process that becomes the payload, in their order.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use brig_runtime::plan::PayloadPlan;
+use rustix::io::Errno;
+
+use super::failure::{Failure, On};
+use super::streams::EngineEnds;
+use super::{
+    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, rootfs, streams, sys, wire,
+};
+
+/// A step: its name, as a verb phrase, and what it does.
+pub(super) type Step = (&'static str, fn(&mut Entry<'_>) -> Result<(), Failure>);
+
+/// What the steps share.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) plan: &'a PayloadPlan,
+    pub(super) terminal_size: Option<(u16, u16)>,
+    pub(super) wire: OwnedFd,
+    pub(super) io: ChildIo,
+    pub(super) engine: Option<EngineEnds>,
+    pub(super) cgroups: Vec<OwnedFd>,
+    /// The root file system, once it is mounted.
+    pub(super) root: Option<OwnedFd>,
+    /// The slave of the terminal, once there is one.
+    pub(super) terminal: Option<OwnedFd>,
+    /// A program of the host, to be executed after the host is out of sight.
+    pub(super) program: Option<OwnedFd>,
+    /// The landlock domain, once it is made.
+    pub(super) domain: Option<OwnedFd>,
+}
+
+/// Everything from the clone to the program.
+pub(super) const STEPS: &[Step] = &[
+    // First, so that nothing that goes wrong with the supervisor later leaves this process behind.
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("start a session", start_session),
+    // Before anything that needs the rights that a user namespace gives to its root.
+    ("map ids", identity::map_ids),
+    // While the files that stand for the namespaces are in sight.
+    ("enter namespaces", join::join_namespaces),
+    ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
+    // The namespace's root is where this process is now.
+    ("make the cgroup namespace", make_cgroup_namespace),
+    ("bring up the loopback interface", loopback),
+    ("set the host name", hostname),
+    ("set the OOM score", identity::oom_score),
+    // Before the first mount, or it would be seen by the host.
+    ("make mounts private", rootfs::make_private),
+    // While the host's files are in sight.
+    ("open the program", program::open_host_program),
+    ("mount the root file system", rootfs::mount_root),
+    ("mount", mounts::mount_all),
+    // Into the `/dev` that was mounted just now.
+    ("make the device", devices::make_devices),
+    ("make the link", devices::make_links),
+    // From the devpts that was mounted just now, onto the `/dev` with its files.
+    ("make the terminal", streams::make_terminal),
+    // The files of these are in the `/proc` that was mounted just now, and about to become read-only.
+    ("set the kernel parameter", masks::set_sysctls),
+    ("make read-only", masks::make_read_only),
+    ("hide", masks::hide),
+    // The working directory may be missing in a root that becomes read-only.
+    ("make the working directory", program::make_working_directory),
+    // Nothing is mounted or made below the root any more.
+    ("seal the root file system", rootfs::seal),
+    ("change the root", rootfs::pivot),
+    // From here on paths are the container's.
+    ("make the landlock domain", landlock::make),
+    ("set up the standard streams", streams::place),
+    // Not one directory of the host is open when paths of the container's are looked up, least of all the working
+    // directory's and the program's (CVE-2024-21626).
+    ("close descriptors", streams::close_others),
+    ("set a resource limit", identity::rlimits),
+    ("change to the working directory", program::change_directory),
+    // Dropping them takes a capability that goes with the user.
+    ("drop capabilities", identity::drop_bounding),
+    ("become the user", identity::become_user),
+    // The change of user has made the kernel forget it.
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("forbid new privileges", identity::no_new_privileges),
+    // Needs no_new_privs or CAP_SYS_ADMIN, and forbids nothing that comes after it but the execution of other programs.
+    ("enter the landlock domain", landlock::enter),
+    // The last but two: it may forbid whatever isn't needed for dropping capabilities and executing the program.
+    ("load the seccomp filter", identity::load_seccomp),
+    ("set capabilities", identity::set_capabilities),
+    ("execute", program::execute),
+];
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(
+        plan: &'a PayloadPlan,
+        terminal_size: Option<(u16, u16)>,
+        wire: OwnedFd,
+        io: ChildIo,
+        engine: Option<EngineEnds>,
+        cgroups: Vec<OwnedFd>,
+    ) -> Self {
+        Self {
+            plan,
+            terminal_size,
+            wire,
+            io,
+            engine,
+            cgroups,
+            root: None,
+            terminal: None,
+            program: None,
+            domain: None,
+        }
+    }
+
+    /// The root file system.
+    pub(super) fn root(&self) -> Result<std::os::fd::BorrowedFd<'_>, Failure> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| Failure::new(Errno::BADF))
+    }
+}
+
+/// Takes the steps. The last one doesn't return but to say why it failed.
+pub(super) fn become_payload(mut entry: Entry<'_>, steps: &[Step]) -> ! {
+    for (name, step) in steps {
+        if let Err(failure) = step(&mut entry) {
+            // Without a supervisor that hears it, there is nobody to tell.
+            let _ = wire::send_failure(entry.wire.as_fd(), &failure.named(name));
+            break;
+        }
+    }
+    sys::exit_now(i32::from(brig_runtime::exit::CODE_ENGINE))
+}
+
+/// A session of its own: the terminal will be its, and signals from the creator's terminal don't reach it.
+pub(super) fn start_session(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    streams::lift_all(entry)?;
+    sys::reset_signals()?;
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+fn make_cgroup_namespace(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if entry.plan.new_namespaces & cgroup::LATER != 0 {
+        sys::unshare(cgroup::LATER)?;
+    }
+    Ok(())
+}
+
+fn loopback(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    if entry.plan.loopback {
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        sys::loopback_up(socket.as_fd())?;
+    }
+    Ok(())
+}
+
+fn hostname(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if let Some(name) = &entry.plan.hostname {
+        rustix::system::sethostname(name.as_bytes()).on(name)?;
+    }
+    if let Some(name) = &entry.plan.domainname {
+        rustix::system::setdomainname(name.as_bytes()).on(name)?;
+    }
+    Ok(())
+}

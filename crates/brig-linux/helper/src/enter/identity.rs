@@ -1,0 +1,143 @@
+//! Who the payload is and what it may do: ids, capabilities, limits, filters.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use brig_runtime::plan::{IdMap, IdMaps};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::child::Entry;
+use super::failure::{Failure, On};
+use super::{id_line, sys, wire};
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+/// The highest capability of Linux 6.x, CAP_CHECKPOINT_RESTORE, and some to come: unknown ones are refused by number.
+const LAST_CAPABILITY: u64 = 63;
+const DEFAULT_UMASK: u32 = 0o022;
+
+/// Dies when the supervisor dies, and now, if that has happened already.
+pub(super) fn die_with_supervisor(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into(), 0)?;
+    // A process without a parent in its pid namespace can't ask who its parent is, but its socket knows.
+    let mut fds = [PollFd::new(&entry.wire, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    if fds[0].revents().is_empty() { Ok(()) } else { Err(Errno::PIPE.into()) }
+}
+
+/// Fills the maps of the new user namespace. An ordinary user's process may map its own ids and no others; everything
+/// else is asked of the supervisor.
+pub(super) fn map_ids(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let Some(maps) = &entry.plan.user_namespace else { return Ok(()) };
+    if !is_own(&maps.uids) || !is_own(&maps.gids) {
+        wire::request_map(entry.wire.as_fd())?;
+    } else {
+        write_own_maps(maps)?;
+    }
+    become_mapped(entry)
+}
+
+/// Whoever was outside is nobody here, or somebody else; be the container's first user for what comes. Groups can't be
+/// set where they are denied, and then there are none that could be.
+pub(super) fn become_mapped(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let Some(maps) = &entry.plan.user_namespace else { return Ok(()) };
+    let first = |map: &[IdMap]| map.first().map_or(0, |map| map.container);
+    sys::become_user(first(&maps.uids), first(&maps.gids), None)?;
+    Ok(())
+}
+
+fn is_own(map: &[IdMap]) -> bool {
+    matches!(map, [IdMap { count: 1, .. }])
+}
+
+fn write_own_maps(maps: &IdMaps) -> Result<(), Failure> {
+    // Without this an ordinary user could drop a group that denies it something, so the kernel asks for it.
+    let lines = |map: &[IdMap]| map.iter().map(id_line).collect::<String>();
+    for (path, value) in [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", lines(&maps.uids)),
+        ("/proc/self/gid_map", lines(&maps.gids)),
+    ] {
+        let mut file = std::fs::OpenOptions::new().write(true).open(path).on(path)?;
+        file.write_all(value.as_bytes()).on(path)?;
+    }
+    Ok(())
+}
+
+/// What the OOM killer adds. Below the supervisor's own it takes a privilege.
+pub(super) fn oom_score(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    match entry.plan.process.oom_score_adj {
+        Some(score) => {
+            let path = "/proc/self/oom_score_adj";
+            std::fs::write(path, score.to_string()).on(path)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Resource limits.
+pub(super) fn rlimits(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    for (resource, soft, hard) in &entry.plan.process.rlimits {
+        sys::set_rlimit(*resource, *soft, *hard).on(resource.to_string())?;
+    }
+    Ok(())
+}
+
+/// Takes capabilities out of the bounding set, so that no program that is executed later gives them back.
+pub(super) fn drop_bounding(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let kept = entry.plan.process.capabilities.bounding;
+    for capability in (0..=LAST_CAPABILITY).filter(|bit| kept >> bit & 1 == 0) {
+        match sys::prctl(libc::PR_CAPBSET_DROP, capability, 0) {
+            Ok(()) => {}
+            // The kernel's last one was before it.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            Err(error) => return Err(error).on(format!("capability {capability}")),
+        }
+    }
+    Ok(())
+}
+
+/// Users, groups and the umask.
+pub(super) fn become_user(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let user = &entry.plan.process.user;
+    // A change from root to another user would take the capabilities that loading the filter needs.
+    sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
+    let denied = entry.plan.user_namespace.as_ref().is_some_and(|maps| is_own(&maps.gids));
+    let groups = if denied && user.groups.is_empty() { None } else { Some(user.groups.as_slice()) };
+    sys::become_user(user.uid, user.gid, groups).on(format!("{}:{}", user.uid, user.gid))?;
+    let umask = user.umask.unwrap_or(DEFAULT_UMASK);
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    Ok(())
+}
+
+/// The promise that no program gives privileges, which also lets anybody load filters.
+pub(super) fn no_new_privileges(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if entry.plan.process.no_new_privileges {
+        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
+    }
+    Ok(())
+}
+
+/// The seccomp filter. Without no_new_privs it takes CAP_SYS_ADMIN, which is in effect for a moment longer.
+pub(super) fn load_seccomp(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let process = &entry.plan.process;
+    let Some(seccomp) = &process.seccomp else { return Ok(()) };
+    let sets = process.capabilities;
+    let permitted = sets.permitted | sets.effective | sets.inheritable | CAP_SYS_ADMIN;
+    if !process.no_new_privileges {
+        sys::set_capabilities(permitted, permitted, 0)?;
+    }
+    sys::load_seccomp(&seccomp.filter.0, seccomp.flags)?;
+    Ok(())
+}
+
+/// The capabilities that the program starts with.
+pub(super) fn set_capabilities(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let sets = entry.plan.process.capabilities;
+    sys::set_capabilities(sets.effective, sets.permitted, sets.inheritable)?;
+    for capability in (0..=LAST_CAPABILITY).filter(|bit| sets.ambient >> bit & 1 == 1) {
+        let raise = libc::PR_CAP_AMBIENT_RAISE.unsigned_abs().into();
+        sys::prctl(libc::PR_CAP_AMBIENT, raise, capability).on(format!("capability {capability}"))?;
+    }
+    Ok(())
+}

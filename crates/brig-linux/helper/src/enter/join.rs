@@ -1,0 +1,160 @@
+//! Into namespaces that exist: those that a plan names by path, and those of a container in which another program is
+//! to run.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use brig_runtime::plan::{PayloadPlan, Plan, ProcessPlan, UserPlan};
+use brig_runtime::protocol::{ExecRequest, StepError};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::child::{Entry, Step as Action, become_payload, start_session};
+use super::failure::{Failure, On, Step};
+use super::sys::Cloned;
+use super::{ChildIo, Payload, cgroup, identity, landlock, listen, program, reap, streams, sys, wire};
+
+const NEWPID: u32 = libc::CLONE_NEWPID.cast_unsigned();
+const NEWUSER: u32 = libc::CLONE_NEWUSER.cast_unsigned();
+
+/// A pid namespace is entered by a process's children, so the supervisor steps into the one that the plan names before
+/// it makes the payload. Returns its own, to step back.
+pub(super) fn hold_pid_namespace(plan: &PayloadPlan) -> Result<Option<File>, Failure> {
+    let Some((kind, path)) = plan.joined_namespaces.iter().find(|(kind, _)| *kind == NEWPID) else {
+        return Ok(None);
+    };
+    let own = File::open("/proc/self/ns/pid").on("/proc/self/ns/pid")?;
+    sys::setns(File::open(path).on(path)?.as_fd(), *kind).on(path)?;
+    Ok(Some(own))
+}
+
+/// The way back.
+pub(super) fn release_pid_namespace(own: Option<File>) -> Result<(), Failure> {
+    match own {
+        Some(own) => sys::setns(own.as_fd(), NEWPID).map_err(Failure::from),
+        None => Ok(()),
+    }
+}
+
+/// Enters the other namespaces that the plan names.
+pub(super) fn join_namespaces(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    for (kind, path) in entry.plan.joined_namespaces.iter().filter(|(kind, _)| *kind != NEWPID) {
+        sys::setns(File::open(path).on(path)?.as_fd(), *kind).on(path)?;
+    }
+    Ok(())
+}
+
+/// From the namespaces of a container to another program in it.
+const STEPS: &[Action] = &[
+    // The same order as a payload's, without what the payload has made already.
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("start a session", start_session),
+    ("become root in the user namespace", identity::become_mapped),
+    ("open the root file system", open_root),
+    ("make the terminal", streams::make_exec_terminal),
+    ("make the landlock domain", landlock::make),
+    ("set up the standard streams", streams::place),
+    ("close descriptors", streams::close_others),
+    ("set a resource limit", identity::rlimits),
+    ("change to the working directory", program::change_directory),
+    ("drop capabilities", identity::drop_bounding),
+    ("become the user", identity::become_user),
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("forbid new privileges", identity::no_new_privileges),
+    ("enter the landlock domain", landlock::enter),
+    ("load the seccomp filter", identity::load_seccomp),
+    ("set capabilities", identity::set_capabilities),
+    ("execute", program::execute),
+];
+
+/// Runs another program in a container.
+///
+/// ```text
+/// supervisor ── clone3 ──▶ guide: cgroups, setns
+///     │                      └─ clone3(CLONE_PARENT) ──▶ the program
+///     └────────── parent of both; the guide's last word is the program's pid
+/// ```
+///
+/// The guide is needed because a process enters a pid namespace only through a child, and a user namespace only once.
+pub(super) fn exec(
+    plan: &Plan,
+    payload: &Payload,
+    request: &ExecRequest,
+    io: ChildIo,
+) -> Result<Payload, StepError> {
+    let inner = PayloadPlan { process: process_of(&plan.payload.process, request), ..plan.payload.clone() };
+    let cgroups = cgroup::open(&inner.cgroup).step("open the cgroup")?;
+    let (ours, theirs) = wire::pair().step("make a socket pair")?;
+    let unified = cgroups.unified.as_ref().map(AsFd::as_fd);
+    let guide = match sys::clone3(0, unified).step("make a process")? {
+        Cloned::Child => {
+            let size = request.tty.then_some(request.size.unwrap_or((24, 80)));
+            guide(Entry::new(&inner, size, theirs, io, None, cgroups.legacy), payload)
+        }
+        Cloned::Parent { pidfd, .. } => pidfd,
+    };
+    drop((theirs, io, cgroups));
+    let heard = listen(&ours, 0, None);
+    reap(&guide);
+    started(heard?)
+}
+
+/// What is known of the program once its guide is gone.
+fn started(heard: super::Heard) -> Result<Payload, StepError> {
+    let pid = heard.pid.ok_or(rustix::io::Errno::CHILD).step("hear the new process")?;
+    let known = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH).step("hear the new process")?;
+    // It is our child, so its number is its own until we have waited for it.
+    let pidfd = pidfd_open(known, PidfdFlags::empty()).step("open the new process")?;
+    Ok(Payload { pid, pidfd, pty: heard.terminal, report: None, mounts: None })
+}
+
+fn process_of(payload: &ProcessPlan, request: &ExecRequest) -> ProcessPlan {
+    ProcessPlan {
+        args: request.args.clone(),
+        program: None,
+        env: request.env.clone(),
+        cwd: request.cwd.clone(),
+        input: None,
+        user: UserPlan {
+            uid: request.uid,
+            gid: request.gid,
+            groups: request.groups.clone(),
+            umask: payload.user.umask,
+        },
+        ..payload.clone()
+    }
+}
+
+fn guide(entry: Entry<'_>, payload: &Payload) -> ! {
+    match lead(&entry, payload) {
+        Ok(Cloned::Child) => become_payload(entry, STEPS),
+        Ok(Cloned::Parent { pid, .. }) => {
+            // Without a supervisor that hears it, the program ends too.
+            let _ = wire::send_pid(entry.wire.as_fd(), pid);
+        }
+        Err(error) => {
+            let _ = wire::send_failure(entry.wire.as_fd(), &error);
+        }
+    }
+    sys::exit_now(0)
+}
+
+fn lead(entry: &Entry<'_>, payload: &Payload) -> Result<Cloned, StepError> {
+    // Processes of the container must not look into this one, which still has the supervisor's descriptors.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).step("hide from the container")?;
+    cgroup::join(&entry.cgroups).step("enter the cgroup")?;
+    let plan = entry.plan;
+    let mut kinds = plan.joined_namespaces.iter().fold(plan.new_namespaces, |all, (kind, _)| all | kind);
+    if plan.user_namespace.is_some() {
+        kinds |= NEWUSER;
+    }
+    sys::setns(payload.pidfd.as_fd(), kinds).step("enter the container")?;
+    sys::clone3(libc::CLONE_PARENT as u64, None).step("make a process")
+}
+
+fn open_root(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root: OwnedFd = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;
+    entry.root = Some(root);
+    Ok(())
+}

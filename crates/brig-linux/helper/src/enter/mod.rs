@@ -1,0 +1,203 @@
+//! What the process that becomes the payload does: from a [`Plan`] to a running program in its own namespaces.
+//!
+//! Called by the supervisor, which is the parent of every process that is made here. A step that fails comes back as
+//! data, a [`StepError`].
+//!
+//! ```text
+//! supervisor                                payload
+//!   make the cgroups
+//!   clone3 (all namespaces at once) ───────▶ steps of [child::STEPS], one after the other
+//!   map ids, when asked ◀───────────────────   (only where the child may not do it itself)
+//!   take the terminal's master ◀────────────   (only with a terminal)
+//!   read the failed step, or the end ◀────── execve closes the socket
+//! ```
+
+mod cgroup;
+mod child;
+mod devices;
+mod failure;
+mod identity;
+mod join;
+mod landlock;
+mod masks;
+mod mounts;
+mod program;
+mod rootfs;
+mod streams;
+mod sys;
+mod wire;
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use brig_runtime::plan::{IdMap, IdMaps, Plan};
+use brig_runtime::protocol::{ExecRequest, StepError};
+use rustix::io::Errno;
+
+use self::failure::{Failure, On, Step};
+use self::sys::Cloned;
+use self::wire::Message;
+
+/// The standard streams of a payload. Ignored when it gets a terminal.
+#[derive(Debug)]
+pub(crate) struct ChildIo {
+    /// Descriptor 0.
+    pub(crate) stdin: OwnedFd,
+    /// Descriptor 1.
+    pub(crate) stdout: OwnedFd,
+    /// Descriptor 2.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// A program that was executed. It is a child of this process: `waitid` tells how it ends.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    /// In this process's pid namespace.
+    pub(crate) pid: i32,
+    /// Readable when it has ended.
+    pub(crate) pidfd: OwnedFd,
+    /// The master of its terminal.
+    pub(crate) pty: Option<OwnedFd>,
+    /// The read end of what it has as [`brig_runtime::plan::REPORT_FD`].
+    pub(crate) report: Option<OwnedFd>,
+    /// Keeps its mounts in being, so that its end isn't delayed by their removal, which syncs a file system. Close it
+    /// (drop the payload) once everybody who waits has been told.
+    pub(crate) mounts: Option<OwnedFd>,
+}
+
+/// Starts the payload. Returns once its program has been executed, or with the step that failed; nothing is left then
+/// but cgroups, for [`cleanup`].
+pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
+    let payload = &plan.payload;
+    let cgroups = cgroup::make(&payload.cgroup).step("make the cgroup")?;
+    let (engine, report) = streams::engine_ends(&payload.process).step("make the engine's descriptors")?;
+    let (ours, theirs) = wire::pair().step("make a socket pair")?;
+    let held = join::hold_pid_namespace(payload).step("enter the pid namespace")?;
+    let mut flags = u64::from(payload.new_namespaces & !cgroup::LATER);
+    if payload.user_namespace.is_some() {
+        flags |= libc::CLONE_NEWUSER as u64;
+    }
+    let cloned = sys::clone3(flags, cgroups.unified.as_ref().map(AsFd::as_fd)).step("make namespaces")?;
+    let (pid, pidfd) = match cloned {
+        Cloned::Child => {
+            let entry = child::Entry::new(payload, plan.supervisor.tty, theirs, io, engine, cgroups.legacy);
+            child::become_payload(entry, child::STEPS)
+        }
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop((theirs, io, engine, cgroups));
+    join::release_pid_namespace(held).step("return to the pid namespace")?;
+    // A kernel that can't tell has slower ends, nothing else.
+    let mounts = sys::mount_namespace_of(pidfd.as_fd()).ok();
+    let maps = payload.user_namespace.as_ref();
+    match listen(&ours, pid, maps) {
+        Ok(heard) => Ok(Payload { pid, pidfd, pty: heard.terminal, report, mounts }),
+        Err(error) => {
+            reap(&pidfd);
+            Err(error)
+        }
+    }
+}
+
+/// Runs another program in the container of `payload`. Returns once it has been executed, or with the step that
+/// failed.
+pub(crate) fn exec(
+    plan: &Plan,
+    payload: &Payload,
+    request: &ExecRequest,
+    io: ChildIo,
+) -> Result<Payload, StepError> {
+    join::exec(plan, payload, request, io)
+}
+
+/// Freezes everything in the container. Returns once it is frozen.
+pub(crate) fn pause(plan: &Plan) -> Result<(), StepError> {
+    cgroup::freeze(&plan.payload.cgroup, true).step("freeze the container")
+}
+
+/// Thaws everything in the container.
+pub(crate) fn resume(plan: &Plan) -> Result<(), StepError> {
+    cgroup::freeze(&plan.payload.cgroup, false).step("thaw the container")
+}
+
+/// Whether the kernel's OOM killer has ended a process of the container. To be asked before [`cleanup`].
+pub(crate) fn oom_killed(plan: &Plan) -> Result<bool, StepError> {
+    cgroup::oom_killed(&plan.payload.cgroup).step("read how the memory was used")
+}
+
+/// Kills what is left in the container's cgroups, and removes them. Not having made them is no error.
+pub(crate) fn cleanup(plan: &Plan) -> Result<(), StepError> {
+    cgroup::remove(&plan.payload.cgroup).step("remove the cgroup")
+}
+
+/// The cgroup directories that belong to the container alone, for its record.
+pub(crate) fn cgroup_directories(plan: &Plan) -> Vec<PathBuf> {
+    plan.payload.cgroup.directories()
+}
+
+/// What a child has said until its program was executed.
+#[derive(Debug, Default)]
+struct Heard {
+    terminal: Option<OwnedFd>,
+    pid: Option<i32>,
+}
+
+/// Hears a child to its end: the closing of the socket by `execve`.
+fn listen(from: &OwnedFd, pid: i32, maps: Option<&IdMaps>) -> Result<Heard, StepError> {
+    let mut heard = Heard::default();
+    loop {
+        match wire::receive(from).step("hear the new process")? {
+            Message::End => return Ok(heard),
+            Message::Failed(error) => return Err(error),
+            Message::Terminal(master) => heard.terminal = Some(master),
+            Message::Pid(pid) => heard.pid = Some(pid),
+            Message::MapIds => {
+                let maps = maps.ok_or(Errno::PROTO).step("hear the new process")?;
+                write_maps(pid, maps).step("map ids")?;
+                wire::answer_map(from.as_fd()).step("answer the new process")?;
+            }
+        }
+    }
+}
+
+/// Writes the maps of a child's user namespace, with this process's rights.
+fn write_maps(pid: i32, maps: &IdMaps) -> Result<(), Failure> {
+    for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
+        let path = format!("/proc/{pid}/{name}");
+        let lines: String = map.iter().map(id_line).collect();
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).on(&path)?;
+        file.write_all(lines.as_bytes()).on(&path)?;
+    }
+    Ok(())
+}
+
+fn id_line(map: &IdMap) -> String {
+    format!("{} {} {}\n", map.container, map.host, map.count)
+}
+
+/// Waits for the end of a child that failed, so that nothing of it is left. It has ended or is about to.
+fn reap(pidfd: &OwnedFd) {
+    // A child that has said why it failed ends by itself; one that we couldn't hear wouldn't. Errors mean that it is
+    // gone already.
+    let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+    let _ = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(pidfd.as_fd()),
+        rustix::process::WaitIdOptions::EXITED,
+    );
+}
+
+/// A descriptor that is closed on `execve`, for a path of the host.
+fn open_path(path: &std::path::Path) -> Result<OwnedFd, Failure> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on(path)
+}
+
+/// Writes a whole value to a file of a kernel file system, which takes it in one call or not at all.
+fn write_value(directory: BorrowedFd<'_>, name: &str, value: &str) -> Result<(), Failure> {
+    use rustix::fs::{Mode, OFlags};
+    let file =
+        rustix::fs::openat(directory, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).on(name)?;
+    rustix::io::write(&file, value.as_bytes()).on(name)?;
+    Ok(())
+}

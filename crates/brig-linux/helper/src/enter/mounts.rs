@@ -1,0 +1,214 @@
+//! Mounts in the new root, which isn't the root yet: its paths are an image's, and an image may be hostile.
+//!
+//! Every target is looked up by `openat2` with `RESOLVE_IN_ROOT`, so that neither `..` nor a symbolic link leads out of
+//! the new root, and is a descriptor from then on; what is mounted is attached to the descriptor. Nobody can put
+//! something else in its place in between (CVE-2021-30465).
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use brig_runtime::plan::{MountKind, MountPlan, PayloadPlan};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use super::child::Entry;
+use super::failure::{Failure, On};
+use super::rootfs::{Opened, open_root};
+use super::sys;
+
+/// What `statfs` says of a devpts (`linux/magic.h`).
+pub(super) const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
+pub(super) const PROC_MAGIC: rustix::fs::FsWord = 0x9fa0;
+/// As many as the kernel follows in one look-up.
+const MAX_SYMLINKS: u32 = 40;
+/// A look-up that is disturbed by renames elsewhere is taken up again.
+const MAX_ATTEMPTS: u32 = 64;
+
+/// Makes all mounts, in their order.
+pub(super) fn mount_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let root = entry.root()?;
+    let slave = wants_host_events(entry.plan);
+    for mount in &entry.plan.mounts {
+        mount_one(root, mount, slave).on(&mount.target)?;
+    }
+    Ok(())
+}
+
+/// Whether what the host mounts later has to be seen in a mount of the container.
+pub(super) fn wants_host_events(plan: &PayloadPlan) -> bool {
+    let slave = libc::MS_SLAVE as u32;
+    plan.propagation & slave != 0 || plan.mounts.iter().any(|mount| mount.propagation & slave != 0)
+}
+
+fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) -> Result<(), Failure> {
+    let (made, kind) = match &mount.what {
+        MountKind::New { fs_type, options } => {
+            let attributes =
+                MountAttrFlags::from_bits_retain(u32::try_from(mount.set).map_err(|_| Errno::INVAL)?);
+            (new_file_system(fs_type, options, attributes)?, FileType::Directory)
+        }
+        MountKind::Bind { source, recursive } => {
+            let made = clone_tree(source, *recursive).on(source)?;
+            let kind = FileType::from_raw_mode(rustix::fs::fstat(&made)?.st_mode);
+            change_attributes(&made, mount, slave)?;
+            (made, kind)
+        }
+        MountKind::Root(root) => match open_root(root)? {
+            Opened::Detached(made) => {
+                change_attributes(&made, mount, slave)?;
+                (made, FileType::Directory)
+            }
+            Opened::Attached(made) => {
+                change_attributes(&made, mount, slave)?;
+                (clone_of(made.as_fd())?, FileType::Directory)
+            }
+        },
+    };
+    let target = target_of(root, mount, kind)?;
+    attach(made.as_fd(), target.as_fd())?;
+    Ok(())
+}
+
+/// Where a mount goes. Kernel file systems are told apart by what writes to them do, so they go where they are said to
+/// go or nowhere: a symbolic link would have `/proc/…` mean another directory to everything that comes after
+/// (CVE-2019-19921). And nothing is mounted over parts of them.
+fn target_of(root: BorrowedFd<'_>, mount: &MountPlan, kind: FileType) -> Result<OwnedFd, Failure> {
+    let strict = matches!(&mount.what, MountKind::New { fs_type, .. } if ["proc", "sysfs", "devpts"].contains(&fs_type.as_str()));
+    let made = make_target(root, &mount.target, kind)?;
+    let target = if strict { open_strictly(root, &mount.target)? } else { made };
+    if rustix::fs::fstatfs(&target)?.f_type == PROC_MAGIC {
+        return Err(Errno::PERM.into());
+    }
+    Ok(target)
+}
+
+fn change_attributes(made: &OwnedFd, mount: &MountPlan, slave: bool) -> Result<(), Failure> {
+    let default = if slave { libc::MS_PRIVATE } else { 0 };
+    let propagation = match u64::from(mount.propagation) & !libc::MS_REC {
+        0 => default,
+        asked => asked,
+    };
+    if mount.set == 0 && mount.clear == 0 && propagation == 0 {
+        return Ok(());
+    }
+    sys::mount_setattr(made.as_fd(), mount.set, mount.clear, propagation, mount.recursive)?;
+    Ok(())
+}
+
+/// A new file system, mounted nowhere.
+pub(super) fn new_file_system(
+    fs_type: &str,
+    options: &[(String, Option<String>)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
+    let fs = fsopen(fs_type, FsOpenFlags::FSOPEN_CLOEXEC).on(fs_type)?;
+    for (key, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(fs.as_fd(), key.as_str(), value.as_str()).on(key)?,
+            None => fsconfig_set_flag(fs.as_fd(), key.as_str()).on(key)?,
+        }
+    }
+    fsconfig_create(fs.as_fd()).on(fs_type)?;
+    fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).on(fs_type)
+}
+
+/// A copy of a mount of the host's, mounted nowhere.
+pub(super) fn clone_tree(source: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(CWD, source, flags)
+}
+
+/// A copy of what a descriptor stands for, mounted nowhere.
+pub(super) fn clone_of(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(fd, "", flags | OpenTreeFlags::AT_RECURSIVE)
+}
+
+/// Attaches a mount.
+pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", target, "", flags)
+}
+
+/// Opens a path of the container.
+pub(super) fn open_in(root: BorrowedFd<'_>, path: impl AsRef<Path>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    resolve(root, path.as_ref(), flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+/// Opens a path of the container that goes through no symbolic link.
+pub(super) fn open_strictly(root: BorrowedFd<'_>, path: impl AsRef<Path>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    resolve(root, path.as_ref(), flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+}
+
+fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
+    for _ in 0..MAX_ATTEMPTS {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), how) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            opened => return opened,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// Opens a path of the container, and makes it when it is missing: directories, and in the end a directory or an empty
+/// file. A dangling symbolic link's target is made, as docker does.
+pub(super) fn make_target(
+    root: BorrowedFd<'_>,
+    path: impl AsRef<Path>,
+    kind: FileType,
+) -> Result<OwnedFd, Errno> {
+    make(root, path.as_ref(), kind != FileType::Directory, MAX_SYMLINKS)
+}
+
+fn make(root: BorrowedFd<'_>, path: &Path, file: bool, links: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match open_in(root, path, flags) {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
+    let name = last_component(path)?;
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let parent = make(root, above, false, links)?;
+    match create(parent.as_fd(), name, file) {
+        Ok(()) => open_in(root, path, flags),
+        Err(Errno::EXIST) if links > 0 => match rustix::fs::readlinkat(&parent, name, Vec::new()) {
+            Ok(to) => make(root, &linked(above, &to), file, links - 1),
+            // No link: somebody else made it meanwhile.
+            Err(Errno::INVAL) => open_in(root, path, flags),
+            Err(errno) => Err(errno),
+        },
+        Err(errno) => Err(errno),
+    }
+}
+
+fn create(parent: BorrowedFd<'_>, name: &OsStr, file: bool) -> Result<(), Errno> {
+    if !file {
+        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+}
+
+/// Only names are made; `..` and the root exist.
+fn last_component(path: &Path) -> Result<&OsStr, Errno> {
+    match path.components().next_back() {
+        Some(Component::Normal(name)) => Ok(name),
+        _ => Err(Errno::NOENT),
+    }
+}
+
+/// What a link in the directory `above` points to, still to be looked up.
+fn linked(above: &Path, to: &std::ffi::CStr) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    above.join(OsStr::from_bytes(to.to_bytes()))
+}

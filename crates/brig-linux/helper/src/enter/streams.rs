@@ -1,0 +1,178 @@
+//! Descriptors of the payload: the standard streams, a terminal, an engine's input and report. Nothing else gets in.
+//!
+//! ```text
+//! 0 1 2   standard streams, or the terminal three times
+//! 3 4     an engine process: its report, its input
+//! 5 6 7   until execve: the socket to the supervisor, the program, the landlock domain
+//! ```
+
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+
+use brig_runtime::plan::{INPUT_FD, ProcessPlan, REPORT_FD};
+use rustix::fs::{FileType, MemfdFlags, OFlags, SealFlags};
+use rustix::io::Errno;
+
+use super::child::Entry;
+use super::failure::{Failure, On};
+use super::{mounts, sys, wire};
+
+const WIRE_FD: i32 = 5;
+const PROGRAM_FD: i32 = 6;
+const DOMAIN_FD: i32 = 7;
+
+/// What an engine process gets beside its standard streams.
+#[derive(Debug)]
+pub(super) struct EngineEnds {
+    report: OwnedFd,
+    input: OwnedFd,
+}
+
+/// An engine's descriptors, and our end of its report.
+pub(super) fn engine_ends(process: &ProcessPlan) -> Result<(Option<EngineEnds>, Option<OwnedFd>), Failure> {
+    let Some(bytes) = &process.input else { return Ok((None, None)) };
+    let input = rustix::fs::memfd_create("brig-input", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut at = 0;
+    while at < bytes.0.len() {
+        at += rustix::io::pwrite(&input, &bytes.0[at..], u64::try_from(at).map_err(std::io::Error::other)?)?;
+    }
+    rustix::fs::fcntl_add_seals(
+        &input,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
+    let (ours, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((Some(EngineEnds { report, input }), Some(ours)))
+}
+
+/// Moves every descriptor that is still needed when [`place`] hands out numbers below ten.
+pub(super) fn lift_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let mut fds = vec![&mut entry.wire, &mut entry.io.stdin, &mut entry.io.stdout, &mut entry.io.stderr];
+    if let Some(engine) = &mut entry.engine {
+        fds.extend([&mut engine.report, &mut engine.input]);
+    }
+    for fd in fds {
+        lift(fd)?;
+    }
+    Ok(())
+}
+
+/// Moves a descriptor out of the way of [`place`].
+pub(super) fn lift(fd: &mut OwnedFd) -> Result<(), Failure> {
+    *fd = sys::lift(fd.as_fd())?;
+    Ok(())
+}
+
+/// A terminal for the payload, which is also its `/dev/console`. The slave is mounted through its descriptor, so that
+/// nothing in the container decides what it is.
+pub(super) fn make_terminal(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let Some(slave) = open_terminal(entry)? else { return Ok(()) };
+    let console = "/dev/console";
+    let root = entry.root()?;
+    let target = mounts::make_target(root, console, FileType::RegularFile).on(console)?;
+    let bound = mounts::clone_of(slave.as_fd()).on(console)?;
+    mounts::attach(bound.as_fd(), target.as_fd()).on(console)?;
+    entry.terminal = Some(slave);
+    Ok(())
+}
+
+/// A terminal for another program in the container.
+pub(super) fn make_exec_terminal(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    entry.terminal = open_terminal(entry)?;
+    Ok(())
+}
+
+/// A terminal from the container's own devpts: the master goes to the supervisor, the slave, which is got through the
+/// master and not by a name, is the answer.
+fn open_terminal(entry: &Entry<'_>) -> Result<Option<OwnedFd>, Failure> {
+    let Some((rows, cols)) = entry.terminal_size else { return Ok(None) };
+    let ptmx = "/dev/pts/ptmx";
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = mounts::open_in(entry.root()?, ptmx, flags).on(ptmx)?;
+    if rustix::fs::fstatfs(&master)?.f_type != mounts::DEVPTS_MAGIC {
+        return Err(Errno::NODEV).on(ptmx);
+    }
+    let mut slave = sys::terminal_of(master.as_fd()).on(ptmx)?;
+    sys::set_size(&slave, rows, cols)?;
+    lift(&mut slave)?;
+    wire::send_terminal(entry.wire.as_fd(), master.as_fd())?;
+    Ok(Some(slave))
+}
+
+/// Gives descriptors their numbers.
+pub(super) fn place(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if let Some(terminal) = &entry.terminal {
+        sys::control_terminal(terminal.as_fd())?;
+        for number in 0..3 {
+            keep(terminal, number)?;
+        }
+    } else {
+        for (number, fd) in [&entry.io.stdin, &entry.io.stdout, &entry.io.stderr].into_iter().enumerate() {
+            keep(fd, i32::try_from(number).map_err(std::io::Error::other)?)?;
+        }
+    }
+    for number in 0..3 {
+        give_to_user(entry, number)?;
+    }
+    if let Some(engine) = &entry.engine {
+        keep(&engine.report, REPORT_FD)?;
+        keep(&engine.input, INPUT_FD)?;
+    }
+    Ok(())
+}
+
+/// Leaves a descriptor at `number` for the program.
+fn keep(fd: &OwnedFd, number: i32) -> Result<(), Failure> {
+    // It stays open for good: no owner.
+    let _ = sys::place(fd.as_fd(), number, false)?.into_raw_fd();
+    Ok(())
+}
+
+/// A user other than root can open `/dev/stdout` again only when the pipe or the terminal is its own. Regular files and
+/// devices of the host keep their owners.
+fn give_to_user(entry: &Entry<'_>, number: i32) -> Result<(), Failure> {
+    let user = &entry.plan.process.user;
+    let stream = sys::standard(number);
+    let stat = rustix::fs::fstat(stream)?;
+    let ours = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => true,
+        FileType::CharacterDevice => entry.terminal.is_some(),
+        _ => false,
+    };
+    if !ours || stat.st_uid == user.uid {
+        return Ok(());
+    }
+    match rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(user.uid)), None) {
+        // Somebody else's pipe, or a user that this namespace doesn't map: then it can only be used, not reopened.
+        Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Closes everything but what has its number. The supervisor's descriptors are all here, and everything that was
+/// opened on the way.
+pub(super) fn close_others(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    entry.wire = sys::place(entry.wire.as_fd(), WIRE_FD, true)?;
+    let first = if entry.engine.take().is_some() { INPUT_FD + 1 } else { REPORT_FD };
+    close(first, WIRE_FD - 1)?;
+    entry.terminal = None;
+    entry.root = None;
+    entry.cgroups.clear();
+    entry.program = replace(entry.program.take(), PROGRAM_FD)?;
+    entry.domain = replace(entry.domain.take(), DOMAIN_FD)?;
+    sys::close_range(DOMAIN_FD.unsigned_abs() + 1, u32::MAX)?;
+    Ok(())
+}
+
+/// Moves a descriptor down to its number, or sees to it that there is none.
+fn replace(fd: Option<OwnedFd>, number: i32) -> Result<Option<OwnedFd>, Failure> {
+    match fd {
+        Some(fd) => Ok(Some(sys::place(fd.as_fd(), number, true)?)),
+        None => close(number, number).map(|()| None),
+    }
+}
+
+fn close(first: i32, last: i32) -> Result<(), Failure> {
+    if first <= last {
+        sys::close_range(first.unsigned_abs(), last.unsigned_abs())?;
+    }
+    Ok(())
+}

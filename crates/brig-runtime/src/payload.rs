@@ -1,0 +1,314 @@
+//! The payload's half of a [`crate::plan::Plan`]: what the process that becomes the payload does, in this order.
+//!
+//! Everything is resolved: users are numbers, names of capabilities and flags are bits, the seccomp policy is a
+//! compiled filter. Bits are the kernel's own (`clone(2)`, `capabilities(7)`, `mount_setattr(2)`).
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What the process that becomes the payload does, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadPlan {
+    /// The user namespace to make; without one the container's ids are the host's.
+    pub user_namespace: Option<IdMaps>,
+    /// The namespaces to make: `CLONE_NEW*` bits without `CLONE_NEWUSER`.
+    pub new_namespaces: u32,
+    /// The namespaces to enter: one `CLONE_NEW*` bit each, and the file that stands for it.
+    pub joined_namespaces: Vec<(u32, PathBuf)>,
+    /// The cgroups to make.
+    pub cgroup: CgroupPlan,
+    /// Whether to bring up the loopback interface of the new network namespace.
+    pub loopback: bool,
+    /// The host name of the new uts namespace.
+    pub hostname: Option<String>,
+    /// The NIS domain name of the new uts namespace.
+    pub domainname: Option<String>,
+    /// The root file system.
+    pub root: RootFs,
+    /// Whether the root file system becomes read-only once everything is mounted.
+    pub root_read_only: bool,
+    /// Mount points in which device files are dead once [`Self::devices`] are made: the wall that a devices cgroup
+    /// would be.
+    pub no_devices: Vec<String>,
+    /// The propagation that the root gets in the end: `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` or `MS_UNBINDABLE`, with
+    /// `MS_REC` or without.
+    pub propagation: u32,
+    /// The mounts, in this order.
+    pub mounts: Vec<MountPlan>,
+    /// The device files in `/dev`.
+    pub devices: Vec<DevicePlan>,
+    /// Symbolic links to make: where, and what they say.
+    pub links: Vec<(String, String)>,
+    /// Kernel parameters of the new namespaces: the path below `/proc/sys`, and the value.
+    pub sysctls: Vec<(String, String)>,
+    /// Paths to hide.
+    pub masked: Vec<String>,
+    /// Paths to make read-only.
+    pub read_only: Vec<String>,
+    /// The program.
+    pub process: ProcessPlan,
+}
+
+/// The program, and what it may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessPlan {
+    /// The program and its arguments. A program without a slash is looked up in the environment's `PATH`, in the
+    /// container.
+    pub args: Vec<String>,
+    /// A program of the host to execute instead of `args[0]`: a static one, for it sees nothing of the host.
+    pub program: Option<PathBuf>,
+    /// The environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The working directory. Made when it is missing.
+    pub cwd: String,
+    /// Bytes that an engine process finds on [`crate::plan::INPUT_FD`]. With it comes
+    /// [`crate::plan::REPORT_FD`].
+    pub input: Option<Bytes>,
+    /// Who it runs as.
+    pub user: UserPlan,
+    /// Its capabilities.
+    pub capabilities: CapabilityPlan,
+    /// Whether it and its children can never gain privileges by executing a program.
+    pub no_new_privileges: bool,
+    /// The seccomp filter.
+    pub seccomp: Option<SeccompPlan>,
+    /// What it may do with files and sockets beyond its other walls.
+    pub landlock: Option<LandlockPlan>,
+    /// Resource limits: `RLIMIT_*`, soft, hard.
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// What the kernel's OOM killer adds to its badness.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Numbers in the container's user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPlan {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// The file mode creation mask; 0022 when not given.
+    pub umask: Option<u32>,
+}
+
+/// Sets of capabilities, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapabilityPlan {
+    /// The bounding set.
+    pub bounding: u64,
+    /// The effective set.
+    pub effective: u64,
+    /// The permitted set.
+    pub permitted: u64,
+    /// The inheritable set.
+    pub inheritable: u64,
+    /// The ambient set.
+    pub ambient: u64,
+}
+
+/// A compiled seccomp policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeccompPlan {
+    /// `struct sock_filter`, eight bytes each, in this machine's byte order.
+    pub filter: Bytes,
+    /// `SECCOMP_FILTER_FLAG_*` bits.
+    pub flags: u32,
+}
+
+/// A landlock domain: what isn't granted is denied, as far as the kernel's version of landlock reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LandlockPlan {
+    /// Paths in the container that may be read.
+    pub readable: Vec<String>,
+    /// Paths in the container that may be read and written.
+    pub writable: Vec<String>,
+    /// Whether TCP ports may be bound and connected to.
+    pub network: bool,
+}
+
+/// A user namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMaps {
+    /// Users.
+    pub uids: Vec<IdMap>,
+    /// Groups.
+    pub gids: Vec<IdMap>,
+}
+
+/// A range of ids in the container and its place on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// The first id in the container.
+    pub container: u32,
+    /// The first id on the host.
+    pub host: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// The cgroups of a container. Nothing in it is nothing made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupPlan {
+    /// The directory in the unified hierarchy (v2): freezing and killing, and everything else where there is no v1.
+    pub unified: Option<CgroupDir>,
+    /// The directories in v1 hierarchies.
+    pub legacy: Vec<CgroupDir>,
+}
+
+/// A cgroup to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupDir {
+    /// An existing directory.
+    pub parent: PathBuf,
+    /// What to make below it. All but the last may exist, and stay.
+    pub name: PathBuf,
+    /// The controller, or empty for the unified hierarchy.
+    pub controller: String,
+    /// Files to write, in this order, and what to write. On v2 a file `memory.max` needs the controller `memory` in
+    /// every `cgroup.subtree_control` from `parent` down.
+    pub settings: Vec<(String, String)>,
+}
+
+impl CgroupDir {
+    /// The cgroup's directory.
+    pub fn path(&self) -> PathBuf {
+        self.parent.join(&self.name)
+    }
+}
+
+impl CgroupPlan {
+    /// All directories that belong to the container alone.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.unified.iter().chain(&self.legacy).map(CgroupDir::path).collect()
+    }
+}
+
+/// A root file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootFs {
+    /// Layers under a writable directory.
+    Overlay {
+        /// The layers, the uppermost first, as overlayfs wants them.
+        lowers: Vec<PathBuf>,
+        /// The writable directory; without one the file system is read-only.
+        upper: Option<PathBuf>,
+        /// overlayfs's work directory, beside the writable one.
+        work: Option<PathBuf>,
+        /// More options: `volatile`, `metacopy=off`.
+        options: Vec<String>,
+    },
+    /// A directory.
+    Path {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A new, empty file system in memory.
+    Empty,
+}
+
+impl Default for RootFs {
+    fn default() -> Self {
+        Self::Empty
+    }
+}
+
+/// A mount in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPlan {
+    /// Where, in the container. Made when it is missing.
+    pub target: String,
+    /// What.
+    pub what: MountKind,
+    /// `MOUNT_ATTR_*` bits to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` bits to clear.
+    pub clear: u64,
+    /// Whether the bits concern the mounts below it too.
+    pub recursive: bool,
+    /// The propagation: `MS_PRIVATE`, …, or 0 for that of the root.
+    pub propagation: u32,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A new file system.
+    New {
+        /// Its type.
+        fs_type: String,
+        /// Its options, each with a value or without.
+        options: Vec<(String, Option<String>)>,
+    },
+    /// A file or directory of the host.
+    Bind {
+        /// Which.
+        source: PathBuf,
+        /// Whether with what is mounted below it.
+        recursive: bool,
+    },
+    /// Another root file system: the image's files in an engine process.
+    Root(RootFs),
+}
+
+/// A device file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicePlan {
+    /// Where, in the container.
+    pub path: String,
+    /// The file of the host to bind there, where making one isn't allowed.
+    pub host: PathBuf,
+    /// File type and permissions, as in `st_mode`.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Bytes, encoded as one block.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
