@@ -1,1 +1,6 @@
-//! tests
+//! brig's integration tests: one program, so that it is linked once.
+//!
+//! `cli` drives the real binary; `workspace` checks the repository itself. A file that no `mod` line names would be
+//! forgotten in silence, so a test looks for such files.
+
+mod workspace;
