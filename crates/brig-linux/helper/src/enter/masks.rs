@@ -48,32 +48,34 @@ pub(super) fn make_read_only(entry: &mut Entry<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Hides paths: files behind `/dev/null`, directories behind an empty one that is the same for all.
+/// Hides paths: files behind `/dev/null`, directories behind an empty one. The first of each kind is made, and the
+/// others are copies of it, since copies can be made of a mount that has a place.
 pub(super) fn hide(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let root = entry.root()?;
-    let mut null = None;
-    let mut empty: Option<OwnedFd> = None;
+    let (mut null, mut empty) = (None, None);
     for path in &entry.plan.masked {
         let Some(target) = existing(root, path)? else { continue };
         let mode = rustix::fs::fstat(&target).on(path)?.st_mode;
-        let cover = if FileType::from_raw_mode(mode) != FileType::Directory {
-            if null.is_none() {
-                null = Some(open_null()?);
-            }
-            null.as_ref().map(|null| mounts::clone_of(null.as_fd()))
+        if FileType::from_raw_mode(mode) == FileType::Directory {
+            cover(&target, &mut empty, empty_directory).on(path)?;
         } else {
-            empty.as_ref().map(|empty| mounts::clone_of(empty.as_fd()))
-        };
-        let cover = match cover {
-            Some(cover) => cover.on(path)?,
-            None => empty_directory().on(path)?,
-        };
-        mounts::attach(cover.as_fd(), target.as_fd()).on(path)?;
-        if FileType::from_raw_mode(mode) == FileType::Directory && empty.is_none() {
-            // Copies can be made of a mount only once it has a place.
-            empty = Some(cover);
+            cover(&target, &mut null, null_file).on(path)?;
         }
     }
+    Ok(())
+}
+
+fn cover(
+    target: &OwnedFd,
+    first: &mut Option<OwnedFd>,
+    make: fn() -> Result<OwnedFd, Failure>,
+) -> Result<(), Failure> {
+    let mount = match first {
+        Some(first) => mounts::clone_of(first.as_fd())?,
+        None => make()?,
+    };
+    mounts::attach(mount.as_fd(), target.as_fd())?;
+    first.get_or_insert(mount);
     Ok(())
 }
 
@@ -92,19 +94,21 @@ fn existing(root: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Failure
     }
 }
 
-/// The host's `/dev/null`, and nothing that only has its name (CVE-2025-31133).
-fn open_null() -> Result<OwnedFd, Failure> {
+/// The host's `/dev/null`, and nothing that only has its name (CVE-2025-31133). It can be written, as devices can in a
+/// read-only mount, but its mode is the host's and stays.
+fn null_file() -> Result<OwnedFd, Failure> {
     let path = "/dev/null";
-    let null =
-        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .on(path)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::openat(CWD, path, flags, Mode::empty()).on(path)?;
     let stat = rustix::fs::fstat(&null).on(path)?;
     let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-    if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && device == NULL {
-        Ok(null)
-    } else {
-        Err(Errno::NODEV).on(path)
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || device != NULL {
+        return Err(Errno::NODEV).on(path);
     }
+    let mount = mounts::clone_of(null.as_fd()).on(path)?;
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    sys::mount_setattr(mount.as_fd(), set, 0, 0, false).on(path)?;
+    Ok(mount)
 }
 
 fn empty_directory() -> Result<OwnedFd, Failure> {

@@ -150,12 +150,13 @@ fn give_to_user(entry: &Entry<'_>, number: i32) -> Result<(), Failure> {
 /// Closes everything but what has its number. The supervisor's descriptors are all here, and everything that was
 /// opened on the way.
 pub(super) fn close_others(entry: &mut Entry<'_>) -> Result<(), Failure> {
-    entry.wire = sys::place(entry.wire.as_fd(), WIRE_FD, true)?;
-    let first = if entry.engine.take().is_some() { INPUT_FD + 1 } else { REPORT_FD };
-    close(first, WIRE_FD - 1)?;
+    // Owners let go before numbers are closed under them.
     entry.terminal = None;
     entry.root = None;
     entry.cgroups.clear();
+    let first = if entry.engine.take().is_some() { INPUT_FD + 1 } else { REPORT_FD };
+    close(first, WIRE_FD - 1)?;
+    entry.wire = sys::place(entry.wire.as_fd(), WIRE_FD, true)?;
     entry.program = replace(entry.program.take(), PROGRAM_FD)?;
     entry.domain = replace(entry.domain.take(), DOMAIN_FD)?;
     sys::close_range(DOMAIN_FD.unsigned_abs() + 1, u32::MAX)?;
