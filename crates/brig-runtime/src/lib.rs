@@ -15,14 +15,18 @@
 //! Both programs that read and write these (the library in the CLI, the helper that supervises) link this crate, and
 //! every format carries a version, so that a new CLI drives containers that an older brig started.
 
+pub mod client;
 pub mod events;
 pub mod exit;
 pub mod limits;
+pub mod lock;
 pub mod paths;
+mod payload;
 pub mod plan;
 pub mod protocol;
-mod payload;
+mod process;
 pub mod record;
+pub mod remove;
 pub mod state;
 pub mod time;
 

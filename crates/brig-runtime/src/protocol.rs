@@ -7,7 +7,8 @@
 //! ```
 //!
 //! An empty frame on channel 1 closes standard input. A supervisor answers requests of one connection in order;
-//! `attach`, `exec` and `wait` keep the connection until the payload ends. A request type that it doesn't know is
+//! `attach`, `exec` and `wait` keep the connection until the payload ends. The connection that a supervisor is born with
+//! begins with a [`Birth`] and is told of the end ([`Response::Exited`]) also when it hasn't asked. A request type that it doesn't know is
 //! answered by [`Response::Error`] with code `unsupported`, so a newer CLI can fall back; unknown fields are ignored.
 //!
 //! The socket is in a directory of mode 0700, and the peer's uid is checked (`SO_PEERCRED`): only the container's owner
@@ -131,6 +132,9 @@ pub enum Response {
         state: State,
         /// The payload, while there is one.
         payload: Option<ProcessId>,
+        /// What the supervisor couldn't do lately and had nobody to tell: log records or events that were lost.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// How it ended.
     Exited {
@@ -146,11 +150,22 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ProtocolError {
-    /// A stable word: `unsupported`, `invalid`, `not_running`, `not_found`, `not_runnable`, `failed`.
+    /// A stable word: `unsupported`, `invalid`, `denied`, `busy`, `not_running`, `paused`, `not_found`, `not_runnable`,
+    /// `failed`.
     pub code: String,
     /// A sentence.
     pub message: String,
 }
+
+impl ProtocolError {
+    /// An error with one of the stable words.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+/// [`StepError::step`] of a second start while the container runs; `errno` is `EBUSY`.
+pub const STEP_RUNNING: &str = "start a container that is running,";
 
 /// A step of the helper that failed: data for an error, not a line in a log (invariant 7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -182,15 +197,23 @@ pub enum Birth {
     Failed(StepError),
 }
 
+/// The length of a frame's header.
+pub const HEADER: usize = 5;
+
+/// The header of a frame. Refused with `InvalidInput` for more than [`MAX_FRAME`].
+pub fn frame_header(channel: u8, length: usize) -> io::Result<[u8; HEADER]> {
+    let [a, b, c, d] = u32::try_from(length)
+        .ok()
+        .filter(|_| length <= MAX_FRAME)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too large"))?
+        .to_le_bytes();
+    Ok([a, b, c, d, channel])
+}
+
 /// Writes one frame, in one call where the kernel takes it.
 pub fn write_frame(to: &mut impl Write, channel: u8, payload: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(payload.len())
-        .ok()
-        .filter(|_| payload.len() <= MAX_FRAME)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too large"))?;
-    let mut frame = Vec::with_capacity(5 + payload.len());
-    frame.extend_from_slice(&length.to_le_bytes());
-    frame.push(channel);
+    let mut frame = Vec::with_capacity(HEADER + payload.len());
+    frame.extend_from_slice(&frame_header(channel, payload.len())?);
     frame.extend_from_slice(payload);
     to.write_all(&frame)
 }
@@ -213,7 +236,14 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Option<(u8, Vec<u8>)>> {
             Err(error) => return Err(error),
         }
     }
-    let [a, b, c, d, channel] = header;
+    let (length, channel) = parse_header(header)?;
+    let mut payload = vec![0; length];
+    from.read_exact(&mut payload)?;
+    Ok(Some((channel, payload)))
+}
+
+/// Length and channel; `InvalidData` for more than [`MAX_FRAME`].
+fn parse_header([a, b, c, d, channel]: [u8; HEADER]) -> io::Result<(usize, u8)> {
     let length = u32::from_le_bytes([a, b, c, d]) as usize;
     if length > MAX_FRAME {
         return Err(io::Error::new(
@@ -221,9 +251,50 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Option<(u8, Vec<u8>)>> {
             "the peer announced a frame that is too large",
         ));
     }
-    let mut payload = vec![0; length];
-    from.read_exact(&mut payload)?;
-    Ok(Some((channel, payload)))
+    Ok((length, channel))
+}
+
+/// Frames out of bytes that come in pieces, for a reader that must not block.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Decoder {
+    /// Takes what was read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, if there is one. `InvalidData` when the peer announces more than [`MAX_FRAME`]: such a
+    /// stream can't be read on.
+    pub fn next_frame(&mut self) -> io::Result<Option<(u8, &[u8])>> {
+        let rest = &self.buffer[self.start..];
+        let Some(header) = rest.first_chunk::<HEADER>() else { return Ok(self.pause()) };
+        let (length, channel) = parse_header(*header)?;
+        if rest.len() < HEADER + length {
+            return Ok(self.pause());
+        }
+        let payload = self.start + HEADER;
+        self.start = payload + length;
+        Ok(Some((channel, &self.buffer[payload..self.start])))
+    }
+
+    /// How many bytes wait to become frames.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// An idle connection keeps no memory.
+    fn pause(&mut self) -> Option<(u8, &[u8])> {
+        if self.buffered() == 0 {
+            *self = Self::default();
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -241,6 +312,33 @@ mod tests {
         assert_eq!(channel, CHANNEL_CONTROL);
         assert_eq!(serde_json::from_slice::<Request>(&json).unwrap(), Request::Signal { signal: 15 });
         assert_eq!(read_frame(&mut wire).unwrap(), None);
+    }
+
+    #[test]
+    fn the_decoder_takes_frames_in_any_pieces() {
+        let mut wire = Vec::new();
+        write_frame(&mut wire, CHANNEL_STDIN, b"one").unwrap();
+        write_frame(&mut wire, CHANNEL_STDIN, b"").unwrap();
+        write_frame(&mut wire, CHANNEL_STDIN, &[7; 1000]).unwrap();
+        for size in [1, 2, 7, 1024] {
+            let mut decoder = Decoder::default();
+            let mut lengths = Vec::new();
+            for piece in wire.chunks(size) {
+                decoder.push(piece);
+                while let Some((channel, payload)) = decoder.next_frame().unwrap() {
+                    assert_eq!(channel, CHANNEL_STDIN);
+                    lengths.push(payload.len());
+                }
+            }
+            assert_eq!((lengths, decoder.buffered()), (vec![3, 0, 1000], 0));
+        }
+    }
+
+    #[test]
+    fn the_decoder_refuses_a_frame_that_is_too_large() {
+        let mut decoder = Decoder::default();
+        decoder.push(&[0, 0, 5, 0, 0]);
+        assert_eq!(decoder.next_frame().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]

@@ -1,0 +1,230 @@
+//! The end of a process: of an exec, which goes on, and of the payload, which is the end of everything.
+//!
+//! The order at the payload's end: its output is drained, the record is written, the container is cleaned up (and
+//! removed, with `--rm`), then whoever waits is told, then the lock is released. So nobody who was told finds an older
+//! state, and a start that comes at once waits for the lock.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use brig_runtime::State;
+use brig_runtime::exit::{CODE_MEMORY, CODE_TIMEOUT, ExitReason, ExitStatus};
+use brig_runtime::protocol::{ProtocolError, Request, Response};
+use brig_runtime::remove::remove_tree;
+
+use super::connection::{Bound, Connection};
+use super::log::Stream;
+use super::server::Server;
+use super::sys;
+use crate::enter;
+
+/// How long output is waited for that descendants of the payload may still write. With a pid namespace they are dead
+/// before it is, and its pipes are closed.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How long a client that isn't patient may take to read what it was sent before the end.
+const LINGER: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// An exec has ended: tells its client.
+    pub(super) fn end_exec(&mut self, index: usize) {
+        let Ok(Some(wait)) = sys::reap(self.sessions[index].payload.pidfd.as_fd()) else { return };
+        self.drain_once(index);
+        let session = self.sessions.remove(index);
+        let status = ExitStatus::from_wait(wait);
+        self.journal.event(
+            "exec_die",
+            &[("execID", &session.id.to_string()), ("exitCode", &status.code.to_string())],
+        );
+        for connection in self.connections.iter_mut().filter(|c| c.is_bound_to(session.id)) {
+            connection.bound = Bound::Free;
+            connection.respond(&Response::Exited { status: status.clone() });
+        }
+    }
+
+    /// Reads the output that is there.
+    fn drain_once(&mut self, index: usize) {
+        for stream in [Stream::Out, Stream::Err] {
+            while self.pump(index, stream) > 0 {}
+        }
+    }
+
+    /// The payload has ended: everything in order. The supervisor has nothing to do afterwards.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        let wait = sys::reap(self.sessions[0].payload.pidfd.as_fd())?.unwrap_or(libc::SIGKILL);
+        self.drain()?;
+        let status = self.exit_status(wait);
+        self.end_execs();
+        self.journal.stopped(status.clone());
+        self.tell_events(&status);
+        self.hear_the_last();
+        if self.plan.supervisor.auto_remove {
+            self.clean_up();
+            self.remove();
+        }
+        self.answer_everybody(&status);
+        if !self.plan.supervisor.auto_remove {
+            self.clean_up();
+            self.sessions.clear();
+        }
+        let Self { lock, connections, .. } = self;
+        drop(lock);
+        linger(connections)
+    }
+
+    /// Reads until the pipes are closed, or for a short time when somebody holds them open.
+    fn drain(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + DRAIN;
+        loop {
+            self.drain_once(0);
+            while self.sessions[0].read_report(&mut self.scratch) {}
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let session = &self.sessions[0];
+            let open = [Stream::Out, Stream::Err].into_iter().filter_map(|stream| session.output(stream));
+            let mut fds: Vec<_> = open.map(|file| sys::interest(file.as_raw_fd(), libc::POLLIN)).collect();
+            if fds.is_empty() || rest.is_zero() {
+                break;
+            }
+            sys::poll(&mut fds, i32::try_from(rest.as_millis()).unwrap_or(0) + 1)?;
+        }
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.finish()
+        {
+            self.journal.warn(format!("output is missing in the log: {error}"));
+        }
+        Ok(())
+    }
+
+    /// What the end means: a timeout of ours explains it first, then the OOM killer, then what an engine process
+    /// reports, then the wait status.
+    fn exit_status(&mut self, wait: i32) -> ExitStatus {
+        let status = ExitStatus::from_wait(wait);
+        if self.timers.timed_out {
+            return status.because(ExitReason::Timeout, CODE_TIMEOUT);
+        }
+        let oom = enter::oom_killed(&self.plan).unwrap_or_else(|error| {
+            self.journal.warn(error.to_string());
+            false
+        });
+        if oom {
+            self.journal.event("oom", &[]);
+        }
+        if oom && status.signal == Some(libc::SIGKILL) {
+            return status.because(ExitReason::Memory, CODE_MEMORY);
+        }
+        match self.sessions[0].report() {
+            Some(report) => {
+                ExitStatus { message: report.message, ..status.because(report.reason, report.code) }
+            }
+            None => status,
+        }
+    }
+
+    /// Ends what `exec` brought in; with a pid namespace the kernel has done so.
+    fn end_execs(&mut self) {
+        for index in (1..self.sessions.len()).rev() {
+            let pidfd = self.sessions[index].payload.pidfd.as_fd();
+            // ESRCH: it has ended already.
+            let _ = sys::signal_process(pidfd, libc::SIGKILL);
+            let mut fds = [sys::interest(pidfd.as_raw_fd(), libc::POLLIN)];
+            // On an error it isn't waited for; its end is the cgroup's.
+            let _ = sys::poll(&mut fds, i32::try_from(DRAIN.as_millis()).unwrap_or_default());
+            self.end_exec(index);
+        }
+    }
+
+    fn tell_events(&mut self, status: &ExitStatus) {
+        self.journal.event("die", &[("exitCode", &status.code.to_string())]);
+        if self.timers.stopping {
+            self.journal.event("stop", &[]);
+        }
+    }
+
+    /// No new clients; those who have connected already are heard once more.
+    fn hear_the_last(&mut self) {
+        // Gone already when somebody removed the run directory; then nobody can connect either.
+        let _ = fs::remove_file(self.plan.supervisor.run_dir.join("sock"));
+        self.accept();
+        for index in 0..self.connections.len() {
+            let connection = &mut self.connections[index];
+            connection.receive(&mut self.scratch);
+            self.take_last_frames(index);
+        }
+    }
+
+    /// Requests that came too late for anything but an answer.
+    fn take_last_frames(&mut self, index: usize) {
+        while let Ok(Some((channel, json))) = self.connections[index].decoder.next_frame() {
+            if channel != brig_runtime::protocol::CHANNEL_CONTROL {
+                continue;
+            }
+            let request = serde_json::from_slice::<Request>(json);
+            let connection = &mut self.connections[index];
+            match request {
+                Ok(Request::Wait | Request::Stop { .. }) => connection.waits += 1,
+                _ => connection.respond(&Response::Error(ProtocolError::new(
+                    "not_running",
+                    "the container has stopped",
+                ))),
+            }
+        }
+    }
+
+    fn answer_everybody(&mut self, status: &ExitStatus) {
+        for connection in &mut self.connections {
+            for _ in 0..connection.ends() {
+                connection.respond(&Response::Exited { status: status.clone() });
+            }
+        }
+    }
+
+    /// Kills what is left in the cgroups and removes them. What can't be removed is named in the record, and `rm` or
+    /// the next sweep takes it.
+    fn clean_up(&mut self) {
+        if let Err(error) = enter::cleanup(&self.plan) {
+            self.journal.warn(error.to_string());
+        }
+    }
+
+    /// Removes the container (`--rm`). What can't be removed stays as a dead container, which `rm -f` tries again.
+    fn remove(&mut self) {
+        let plan = &self.plan.supervisor;
+        let removed = remove_tree(&plan.dir, &["spec.json", "state.json"])
+            .and_then(|()| remove_if_there(&plan.name_file))
+            .and_then(|()| remove_tree(&plan.run_dir, &[]));
+        match removed {
+            Ok(()) => self.journal.event("destroy", &[]),
+            Err(error) => {
+                self.journal.warn(format!("the container can't be removed: {error}"));
+                self.journal.change(State::Dead);
+            }
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Sends what clients haven't read yet. The foreground client may take its time, it holds up nothing but this process:
+/// `brig run … | less` loses nothing.
+fn linger(mut connections: Vec<Connection>) -> io::Result<()> {
+    let deadline = Instant::now() + LINGER;
+    loop {
+        let over = Instant::now() >= deadline;
+        connections.iter_mut().for_each(Connection::flush);
+        connections.retain(|c| !c.gone && c.queued() > 0 && (c.patient || !over));
+        if connections.is_empty() {
+            return Ok(());
+        }
+        let mut fds: Vec<_> =
+            connections.iter().map(|c| sys::interest(c.stream.as_raw_fd(), libc::POLLOUT)).collect();
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let timeout = if over { -1 } else { i32::try_from(rest.as_millis()).unwrap_or(0) + 1 };
+        sys::poll(&mut fds, timeout)?;
+    }
+}

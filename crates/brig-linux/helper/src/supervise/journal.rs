@@ -1,0 +1,122 @@
+//! What the supervisor writes down: the container's state, and what happened to it.
+
+use std::io;
+use std::path::PathBuf;
+
+use brig_runtime::exit::ExitStatus;
+use brig_runtime::plan::SupervisorPlan;
+use brig_runtime::record::{ProcessId, RECORD_VERSION, RecordError, boot_id};
+use brig_runtime::{Event, EventLog, State, StateRecord, Timestamp};
+
+/// How many of its own troubles a supervisor keeps for `status`.
+const MAX_WARNINGS: usize = 8;
+
+/// The state record and the log of events.
+pub(super) struct Journal {
+    path: PathBuf,
+    record: StateRecord,
+    events: EventLog,
+    name: String,
+    image: String,
+    warnings: Vec<String>,
+}
+
+impl Journal {
+    /// Opens the log of events; nothing is written yet.
+    pub(super) fn open(plan: &SupervisorPlan) -> io::Result<Self> {
+        let created_at = plan
+            .created_at
+            .parse::<Timestamp>()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Self {
+            path: plan.dir.join("state.json"),
+            record: StateRecord {
+                version: RECORD_VERSION,
+                id: plan.id.clone(),
+                kind: plan.kind.clone(),
+                state: State::Created,
+                boot_id: boot_id()?,
+                supervisor: Some(ProcessId::own()?),
+                payload: None,
+                cgroups: Vec::new(),
+                exit: None,
+                created_at,
+                started_at: None,
+                finished_at: None,
+            },
+            events: EventLog::open(&plan.events)?,
+            name: plan.name.clone(),
+            image: plan.image.clone(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The state as it was written last.
+    pub(super) fn state(&self) -> State {
+        self.record.state
+    }
+
+    /// The payload, while there is one.
+    pub(super) fn payload(&self) -> Option<ProcessId> {
+        self.record.payload
+    }
+
+    /// What couldn't be written and nobody could be told.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The payload runs.
+    pub(super) fn running(&mut self, payload: ProcessId, cgroups: Vec<PathBuf>) -> Result<(), RecordError> {
+        self.record.state = State::Running;
+        self.record.payload = Some(payload);
+        self.record.cgroups = cgroups;
+        self.record.started_at = Some(Timestamp::now());
+        self.record.write(&self.path)
+    }
+
+    /// The payload was frozen or thawed, or the container couldn't be removed.
+    pub(super) fn change(&mut self, state: State) {
+        self.record.state = state;
+        self.save();
+    }
+
+    /// The payload ended. Its cgroups stay in the record, for `rm` to look after.
+    pub(super) fn stopped(&mut self, exit: ExitStatus) {
+        self.record.state = State::Stopped;
+        self.record.supervisor = None;
+        self.record.payload = None;
+        self.record.exit = Some(exit);
+        self.record.finished_at = Some(Timestamp::now());
+        self.save();
+    }
+
+    fn save(&mut self) {
+        if let Err(error) = self.record.write(&self.path) {
+            self.warn(format!("{error}: {}", source(&error)));
+        }
+    }
+
+    /// Appends an event with the attributes that all of a container's have, and more.
+    pub(super) fn event(&mut self, action: &str, attributes: &[(&str, &str)]) {
+        let mut event =
+            Event::container(action, &self.record.id).with("name", &*self.name).with("image", &*self.image);
+        for (key, value) in attributes {
+            event = event.with(key, *value);
+        }
+        if let Err(error) = self.events.append(&event) {
+            self.warn(format!("the event `{action}` is lost: {error}"));
+        }
+    }
+
+    /// Keeps a trouble for `status`; the container goes on.
+    pub(super) fn warn(&mut self, warning: String) {
+        if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+fn source(error: &RecordError) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,188 @@
+//! The container's log: docker's json-file lines.
+//!
+//! A line of output is one record, `{"log":"…\n","stream":"stdout","time":"…"}`. Output without a line feed is kept
+//! until one comes; a line longer than [`MAX_RECORD`] becomes several records, all but the last without a line feed,
+//! as docker writes them. Bytes that aren't UTF-8 become U+FFFD; attached clients get the exact bytes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use brig_runtime::Timestamp;
+
+/// The longest piece of output in one record, in bytes: docker's.
+const MAX_RECORD: usize = 16 * 1024;
+/// Records are written together up to about this many bytes.
+const BATCH: usize = 64 * 1024;
+
+/// The payload's two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Standard output, and a terminal's.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Out => "stdout",
+            Self::Err => "stderr",
+        }
+    }
+}
+
+/// The log, open for appending. The supervisor is its only writer.
+#[derive(Debug)]
+pub(super) struct Log {
+    file: File,
+    /// The end of the last whole record.
+    length: u64,
+    /// Output that waits for its line feed.
+    unfinished: [Vec<u8>; 2],
+    batch: Vec<u8>,
+}
+
+impl Log {
+    /// Opens or makes the log. A half record that a crash left is cut off by a line feed.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+        let mut length = file.metadata()?.len();
+        if length > 0 && !ends_a_line(&file, length)? {
+            file.write_all(b"\n")?;
+            length += 1;
+        }
+        Ok(Self { file, length, unfinished: [Vec::new(), Vec::new()], batch: Vec::new() })
+    }
+
+    /// Takes output. After an error these records are lost, and the file is as it was before.
+    pub(super) fn write(&mut self, stream: Stream, mut data: &[u8]) -> io::Result<()> {
+        let time = Timestamp::now().to_string();
+        let mut unfinished = std::mem::take(&mut self.unfinished[stream as usize]);
+        while let Some(end) = end_of_record(unfinished.len(), data) {
+            let (piece, rest) = data.split_at(end);
+            data = rest;
+            if unfinished.is_empty() {
+                self.record(stream, piece, &time)?;
+            } else {
+                unfinished.extend_from_slice(piece);
+                self.record(stream, &unfinished, &time)?;
+                unfinished.clear();
+            }
+        }
+        unfinished.extend_from_slice(data);
+        self.unfinished[stream as usize] = unfinished;
+        self.flush()
+    }
+
+    /// Writes what never got its line feed.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let time = Timestamp::now().to_string();
+        for stream in [Stream::Out, Stream::Err] {
+            let rest = std::mem::take(&mut self.unfinished[stream as usize]);
+            if !rest.is_empty() {
+                self.record(stream, &rest, &time)?;
+            }
+        }
+        self.flush()
+    }
+
+    fn record(&mut self, stream: Stream, text: &[u8], time: &str) -> io::Result<()> {
+        self.batch.extend_from_slice(br#"{"log":""#);
+        escape(&mut self.batch, text);
+        self.batch.extend_from_slice(br#"","stream":""#);
+        self.batch.extend_from_slice(stream.name().as_bytes());
+        self.batch.extend_from_slice(br#"","time":""#);
+        self.batch.extend_from_slice(time.as_bytes());
+        self.batch.extend_from_slice(b"\"}\n");
+        if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }
+    }
+
+    /// One write for many records. A full disk may take a part of it: that part is taken back, so that no half record
+    /// stands before the next one.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&self.batch);
+        match &written {
+            Ok(()) => self.length += self.batch.len() as u64,
+            Err(_) => self.file.set_len(self.length)?,
+        }
+        self.batch.clear();
+        self.batch.shrink_to(BATCH);
+        written
+    }
+}
+
+fn ends_a_line(file: &File, length: u64) -> io::Result<bool> {
+    let mut last = [0];
+    file.read_exact_at(&mut last, length - 1)?;
+    Ok(last == *b"\n")
+}
+
+/// Where the record ends that begins with `kept` earlier bytes and goes on with `data`: behind a line feed, or where
+/// it is full; `None` when it doesn't end in `data`.
+fn end_of_record(kept: usize, data: &[u8]) -> Option<usize> {
+    let room = MAX_RECORD.saturating_sub(kept);
+    let window = &data[..data.len().min(room)];
+    if let Some(line_feed) = window.iter().position(|&byte| byte == b'\n') {
+        return Some(line_feed + 1);
+    }
+    (data.len() >= room).then(|| whole_characters(window))
+}
+
+/// The length of `window` without the beginning of a character that goes on behind it.
+fn whole_characters(window: &[u8]) -> usize {
+    let tail = window.len().saturating_sub(3);
+    let cut = (tail..window.len()).rev().find(|&at| window[at] >= 0xc0);
+    match cut {
+        Some(at) if at > 0 && window.len() - at < character_length(window[at]) => at,
+        _ => window.len(),
+    }
+}
+
+/// How many bytes a character has that begins with `lead`.
+fn character_length(lead: u8) -> usize {
+    match lead {
+        0xf0.. => 4,
+        0xe0.. => 3,
+        _ => 2,
+    }
+}
+
+/// Text inside of a JSON string.
+fn escape(into: &mut Vec<u8>, text: &[u8]) {
+    for chunk in text.utf8_chunks() {
+        let valid = chunk.valid().as_bytes();
+        let mut plain = 0;
+        for (at, &byte) in valid.iter().enumerate() {
+            if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+                continue;
+            }
+            into.extend_from_slice(&valid[plain..at]);
+            plain = at + 1;
+            escape_byte(into, byte);
+        }
+        into.extend_from_slice(&valid[plain..]);
+        if !chunk.invalid().is_empty() {
+            into.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+fn escape_byte(into: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' | b'\\' => into.extend_from_slice(&[b'\\', byte]),
+        b'\n' => into.extend_from_slice(b"\\n"),
+        b'\r' => into.extend_from_slice(b"\\r"),
+        b'\t' => into.extend_from_slice(b"\\t"),
+        _ => {
+            into.extend_from_slice(b"\\u00");
+            into.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What clients ask for, one method a request.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use brig_runtime::State;
+use brig_runtime::protocol::{
+    CHANNEL_CONTROL, CHANNEL_STDIN, ExecRequest, PROTOCOL_VERSION, ProtocolError, Request, Response,
+    StepError,
+};
+
+use super::connection::{Bound, Connection};
+use super::server::{MAIN, Server};
+use super::session::{Pipes, Session};
+use super::sys;
+use crate::enter;
+
+/// Processes that `exec` may run at a time.
+const MAX_EXECS: usize = 256;
+/// The greatest number of a signal.
+const MAX_SIGNAL: i32 = 64;
+
+/// An answer: what to say, or nothing yet.
+type Answer = Result<Option<Response>, ProtocolError>;
+
+fn done() -> Answer {
+    Ok(Some(Response::Ok))
+}
+
+fn refuse(code: &str, message: impl Into<String>) -> Answer {
+    Err(ProtocolError::new(code, message))
+}
+
+impl Server {
+    /// Takes the frames that this client has sent, as many as can be used now.
+    pub(super) fn take_frames(&mut self, index: usize) {
+        while self.can_use_frames(&self.connections[index]) {
+            let connection = &mut self.connections[index];
+            match connection.decoder.next_frame() {
+                Ok(None) => return,
+                Ok(Some((CHANNEL_CONTROL, json))) => {
+                    let request = serde_json::from_slice::<Request>(json);
+                    self.take_request(index, request);
+                }
+                Ok(Some((CHANNEL_STDIN, data))) => {
+                    if let Bound::To { session, stdin: true } = connection.bound
+                        && let Some(session) = self.sessions.iter_mut().find(|s| s.id == session)
+                    {
+                        if data.is_empty() { session.end_input() } else { session.feed(data) }
+                    }
+                }
+                // Not this protocol: nothing that follows can be trusted.
+                Ok(Some(_)) | Err(_) => connection.gone = true,
+            }
+        }
+    }
+
+    fn take_request(&mut self, index: usize, request: Result<Request, serde_json::Error>) {
+        let answer = match request {
+            Ok(request) => self.carry_out(index, request),
+            Err(error) => refuse("invalid", format!("the request isn't understood: {error}")),
+        };
+        let connection = &mut self.connections[index];
+        match answer {
+            Ok(Some(response)) => connection.respond(&response),
+            Ok(None) => {}
+            Err(error) => connection.respond(&Response::Error(error)),
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, request: Request) -> Answer {
+        match request {
+            Request::Status => self.status(),
+            Request::Wait => self.wait(index),
+            Request::Signal { signal } => self.signal(signal),
+            Request::Stop { signal, grace_ms } => self.stop(index, signal, grace_ms),
+            Request::Attach { stdin } => self.attach(index, stdin),
+            Request::Resize { rows, cols } => self.resize(index, rows, cols),
+            Request::Exec(request) => self.exec(index, &request),
+            Request::Pause => self.pause(),
+            Request::Resume => self.resume(),
+            _ => refuse("unsupported", "this container's supervisor is older than the request"),
+        }
+    }
+
+    fn status(&mut self) -> Answer {
+        Ok(Some(Response::Status {
+            protocol: PROTOCOL_VERSION,
+            state: self.journal.state(),
+            payload: self.journal.payload(),
+            warnings: self.journal.warnings().to_vec(),
+        }))
+    }
+
+    fn wait(&mut self, index: usize) -> Answer {
+        self.connections[index].waits += 1;
+        Ok(None)
+    }
+
+    fn signal(&mut self, signal: i32) -> Answer {
+        check_signal(signal)?;
+        match self.signal_payload(signal) {
+            Ok(()) => done(),
+            Err(error) => refuse("failed", format!("can't send signal {signal}: {error}")),
+        }
+    }
+
+    fn stop(&mut self, index: usize, signal: i32, grace_ms: u64) -> Answer {
+        check_signal(signal)?;
+        self.begin_stop(signal, Duration::from_millis(grace_ms));
+        self.wait(index)
+    }
+
+    fn attach(&mut self, index: usize, stdin: bool) -> Answer {
+        self.bind_to(index, MAIN, stdin && self.plan.supervisor.stdin_open)?;
+        self.journal.event("attach", &[]);
+        done()
+    }
+
+    fn bind_to(&mut self, index: usize, session: u32, stdin: bool) -> Result<(), ProtocolError> {
+        let connection = &mut self.connections[index];
+        if connection.bound != Bound::Free {
+            return Err(ProtocolError::new("invalid", "this connection is attached already"));
+        }
+        connection.bound = Bound::To { session, stdin };
+        Ok(())
+    }
+
+    fn resize(&mut self, index: usize, rows: u16, cols: u16) -> Answer {
+        let session = match self.connections[index].bound {
+            Bound::To { session, .. } => session,
+            Bound::Free => MAIN,
+        };
+        let Some(pty) = self.session(session).and_then(|session| session.payload.pty.as_ref()) else {
+            return refuse("invalid", "the process has no terminal");
+        };
+        match sys::set_window_size(pty.as_fd(), rows, cols) {
+            Ok(()) => done(),
+            Err(error) => refuse("failed", format!("can't set the size of the terminal: {error}")),
+        }
+    }
+
+    fn exec(&mut self, index: usize, request: &ExecRequest) -> Answer {
+        self.may_exec(&self.connections[index])?;
+        let listened = !request.detach && !request.tty;
+        let failed =
+            |error: std::io::Error| ProtocolError::new("failed", format!("can't make pipes: {error}"));
+        let (pipes, io) = if listened { Pipes::new(request.stdin) } else { Pipes::none() }.map_err(failed)?;
+        self.last_session += 1;
+        let id = self.last_session;
+        let name = id.to_string();
+        let command = request.args.join(" ");
+        self.journal.event("exec_create", &[("execID", &name), ("command", &command)]);
+        let payload = enter::exec(&self.plan, &self.sessions[0].payload, request, io).map_err(exec_error)?;
+        self.journal.event("exec_start", &[("execID", &name), ("command", &command)]);
+        let pid = payload.pid;
+        self.sessions.push(Session::new(id, payload, pipes).map_err(failed)?);
+        if !request.detach {
+            self.bind_to(index, id, request.stdin)?;
+            self.connections[index].patient = true;
+        }
+        Ok(Some(Response::Started { pid }))
+    }
+
+    fn may_exec(&self, connection: &Connection) -> Result<(), ProtocolError> {
+        let refused = |code, message: &str| Err(ProtocolError::new(code, message));
+        if let Some(why) = &self.plan.supervisor.exec_refused {
+            return refused("unsupported", why);
+        }
+        if self.journal.state() == State::Paused {
+            return refused("paused", "the container is paused: unpause it first");
+        }
+        if self.sessions.len() > MAX_EXECS {
+            return refused("busy", "too many processes were brought into this container");
+        }
+        if connection.bound != Bound::Free {
+            return refused("invalid", "this connection is attached already");
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Answer {
+        if self.journal.state() == State::Paused {
+            return refuse("paused", "the container is paused already");
+        }
+        self.freeze(enter::pause, State::Paused, "pause")
+    }
+
+    fn resume(&mut self) -> Answer {
+        if self.journal.state() != State::Paused {
+            return refuse("invalid", "the container isn't paused");
+        }
+        self.freeze(enter::resume, State::Running, "unpause")
+    }
+
+    fn freeze(
+        &mut self,
+        change: impl Fn(&brig_runtime::plan::Plan) -> Result<(), StepError>,
+        state: State,
+        event: &str,
+    ) -> Answer {
+        change(&self.plan).map_err(|error| ProtocolError::new("failed", error.to_string()))?;
+        self.journal.change(state);
+        self.journal.event(event, &[]);
+        done()
+    }
+}
+
+fn check_signal(signal: i32) -> Result<(), ProtocolError> {
+    if (1..=MAX_SIGNAL).contains(&signal) {
+        return Ok(());
+    }
+    Err(ProtocolError::new("invalid", format!("there is no signal {signal}")))
+}
+
+fn exec_error(error: StepError) -> ProtocolError {
+    let code = match error.code {
+        brig_runtime::exit::CODE_NOT_FOUND => "not_found",
+        brig_runtime::exit::CODE_NOT_RUNNABLE => "not_runnable",
+        _ => "failed",
+    };
+    ProtocolError::new(code, error.to_string())
+}
