@@ -15,10 +15,12 @@
 //! Both programs that read and write these (the library in the CLI, the helper that supervises) link this crate, and
 //! every format carries a version, so that a new CLI drives containers that an older brig started.
 
+mod cgroup;
 pub mod client;
 pub mod events;
 pub mod exit;
 pub mod limits;
+pub mod liveness;
 pub mod lock;
 pub mod paths;
 mod payload;

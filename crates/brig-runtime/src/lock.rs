@@ -11,7 +11,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,10 @@ impl SupervisorLock {
         let file = open(path)?;
         fcntl(&file, FcntlArg::F_OFD_SETLKW(&range(libc::F_WRLCK, CHANGE)))?;
         wait_until_free(patience, ending, || try_take(&file, ALIVE))?;
+        // Removed while it was waited for: with the container, or by somebody who clears the run directory.
+        if file.metadata()?.nlink() == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         fcntl(&file, FcntlArg::F_OFD_SETLK(&range(libc::F_UNLCK, CHANGE)))?;
         Ok(Self { _file: file })
     }
