@@ -22,6 +22,7 @@ pub mod exit;
 pub mod limits;
 pub mod liveness;
 pub mod lock;
+pub mod logs;
 pub mod paths;
 mod payload;
 pub mod plan;
