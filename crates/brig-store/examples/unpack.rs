@@ -1,5 +1,7 @@
 //! Takes a layer's tar into a store and says how long it took: `unpack ROOT LAYER.tar[.gz|.zst]`.
 
+#![allow(clippy::print_stderr, reason = "a program for people")]
+
 use std::error::Error;
 use std::fs::File;
 use std::io;

@@ -3,6 +3,7 @@
 mod blob;
 mod compiled;
 mod error;
+mod fsck;
 mod fsutil;
 mod gc;
 mod ingest;
@@ -19,6 +20,7 @@ mod unpack;
 
 pub use compiled::CompiledWriter;
 pub use error::{Result, StoreError};
+pub use fsck::{FsckReport, Problem};
 pub use gc::{GcOptions, GcReport, InUse};
 pub use ingest::{BlobWriter, Ingest};
 pub use layer::{Layer, LayerMeta};

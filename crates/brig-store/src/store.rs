@@ -47,7 +47,7 @@ impl Store {
         };
         let format: Format =
             serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { path, source })?;
-        store.check(&format)?;
+        store.check_format(&format)?;
         Ok(store)
     }
 
@@ -65,7 +65,7 @@ impl Store {
         fresh.iter().try_for_each(|layer| layer.mark_synced())
     }
 
-    fn check(&self, format: &Format) -> Result<()> {
+    fn check_format(&self, format: &Format) -> Result<()> {
         let unknown = format.incompatible.iter().find(|name| !KNOWN_INCOMPATIBLE.contains(&name.as_str()));
         let feature = match unknown {
             _ if format.version > FORMAT_VERSION => format!("format version {}", format.version),
