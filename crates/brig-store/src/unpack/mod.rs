@@ -236,3 +236,8 @@ fn make(
         },
     }
 }
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;

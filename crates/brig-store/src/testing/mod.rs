@@ -1,5 +1,7 @@
 //! What the tests of this crate share.
 
+pub(crate) mod tar_builder;
+
 use brig_oci::{Descriptor, Digest, Reference, media_type};
 
 use crate::{BlobWriter, Ingest, Store};
@@ -53,11 +55,47 @@ impl Sample {
 
 /// A tar with one file, whose content is `text`.
 pub(crate) fn small_tar(text: &str) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(text.len() as u64);
-    header.set_mode(0o644);
-    header.set_mtime(1_700_000_000);
-    builder.append_data(&mut header, "dir/file", text.as_bytes()).unwrap();
-    builder.into_inner().unwrap()
+    tar_builder::Tar::new().file("dir/file", text).done()
 }
+
+/// Runs one test of this binary as another user, with `dir` in the environment; it sees [`child_dir`].
+pub(crate) fn as_ordinary_user(test: &str, dir: &std::path::Path) {
+    use std::os::unix::process::CommandExt;
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, dir)
+        .current_dir("/")
+        .uid(ORDINARY)
+        .gid(ORDINARY)
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// Where the test that was started by [`as_ordinary_user`] works.
+pub(crate) fn child_dir() -> Option<std::path::PathBuf> {
+    std::env::var_os(CHILD).map(Into::into)
+}
+
+/// Whether this is root, who can become others.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A directory that an ordinary user owns.
+pub(crate) fn ordinary_dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(ORDINARY), Some(ORDINARY)).unwrap();
+    dir
+}
+
+/// Says on stderr why a test does nothing.
+pub(crate) fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+pub(crate) const ORDINARY: u32 = 54321;
+const CHILD: &str = "BRIG_STORE_TEST_CHILD";
