@@ -27,7 +27,7 @@
 //! | `auth` | credentials, helpers, challenges, scopes, tokens |
 //! | `retry` | second attempts |
 //! | `manifest`, `blob`, `push`, `list` | the operations |
-//! | `transport`, `unverified` | HTTP clients and TLS |
+//! | `transport`, `verifier` | HTTP clients and TLS |
 
 mod auth;
 mod blob;
@@ -43,7 +43,7 @@ mod response;
 mod retry;
 mod source;
 mod transport;
-mod unverified;
+mod verifier;
 
 pub use auth::{AuthStore, AuthStoreError, Credential, Secret};
 pub use blob::BlobStream;

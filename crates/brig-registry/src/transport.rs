@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::client::ClientOptions;
 use crate::error::{Error, Subject, TransportError};
-use crate::unverified::Unverified;
+use crate::verifier::{Pinned, Unverified};
 use crate::{endpoint, redact};
 
 /// How long an unused connection is kept.
@@ -167,12 +167,11 @@ fn verifier(
     if !kind.verify {
         return Ok(Arc::new(Unverified::new(provider)));
     }
-    let mut roots = Vec::new();
+    let mut own = Vec::new();
     for path in files(kind, "crt")? {
-        roots.extend(certificates(&path)?);
+        own.extend(certificates(&path)?);
     }
-    let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(roots, provider)
-        .map_err(|error| Setup::tls(&error))?;
+    let verifier = Pinned::new(provider, own).map_err(|error| Setup::tls(&error))?;
     Ok(Arc::new(verifier))
 }
 
