@@ -1,7 +1,7 @@
 //! Processes, named so that a reused number isn't taken for them.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use crate::record::ProcessId;
 
@@ -23,11 +23,18 @@ impl ProcessId {
     }
 
     fn read(pid: i32, path: &str) -> io::Result<Self> {
-        let stat = fs::read_to_string(path)?;
+        let stat = read_small(path)?;
         let start_time =
             start_time(&stat).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, path.to_owned()))?;
         Ok(Self { pid, start_time })
     }
+}
+
+/// A file of the kernel's that comes whole in one read.
+pub(crate) fn read_small(path: &str) -> io::Result<String> {
+    let mut buffer = [0; 1024];
+    let count = File::open(path)?.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
 }
 
 /// Field 22. Field 2 is the name in parentheses, which may hold anything.

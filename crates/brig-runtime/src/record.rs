@@ -211,7 +211,7 @@ impl StateRecord {
 
 /// The id of this boot.
 pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+    Ok(crate::process::read_small("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
 #[derive(Deserialize)]

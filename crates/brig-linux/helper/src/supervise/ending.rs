@@ -51,9 +51,11 @@ impl Server {
     }
 
     /// The payload has ended: everything in order. The supervisor has nothing to do afterwards.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        let wait = sys::reap(self.sessions[0].payload.pidfd.as_fd())?.unwrap_or(libc::SIGKILL);
-        self.drain()?;
+    pub(super) fn finish(mut self) {
+        let reaped = sys::reap(self.sessions[0].payload.pidfd.as_fd());
+        // Its pidfd says that it has ended, so that there is a status, unless somebody else has taken it.
+        let wait = reaped.ok().flatten().unwrap_or(libc::SIGKILL);
+        self.drain();
         let status = self.exit_status(wait);
         self.end_execs();
         self.journal.stopped(status.clone());
@@ -66,15 +68,16 @@ impl Server {
         self.answer_everybody(&status);
         if !self.plan.supervisor.auto_remove {
             self.clean_up();
-            self.sessions.clear();
+            // Unmounts, which may sync a file system, before the next start may mount the same again.
+            drop(self.sessions[0].payload.mounts.take());
         }
         let Self { lock, connections, .. } = self;
         drop(lock);
-        linger(connections)
+        linger(connections);
     }
 
     /// Reads until the pipes are closed, or for a short time when somebody holds them open.
-    fn drain(&mut self) -> io::Result<()> {
+    fn drain(&mut self) {
         let deadline = Instant::now() + DRAIN;
         loop {
             self.drain_once(0);
@@ -86,21 +89,23 @@ impl Server {
             if fds.is_empty() || rest.is_zero() {
                 break;
             }
-            sys::poll(&mut fds, i32::try_from(rest.as_millis()).unwrap_or(0) + 1)?;
+            if sys::poll(&mut fds, i32::try_from(rest.as_millis()).unwrap_or(0) + 1).is_err() {
+                break;
+            }
         }
         if let Some(log) = &mut self.log
             && let Err(error) = log.finish()
         {
             self.journal.warn(format!("output is missing in the log: {error}"));
         }
-        Ok(())
     }
 
     /// What the end means: a timeout of ours explains it first, then the OOM killer, then what an engine process
     /// reports, then the wait status.
     fn exit_status(&mut self, wait: i32) -> ExitStatus {
         let status = ExitStatus::from_wait(wait);
-        if self.timers.timed_out {
+        let was_killed = status.signal == Some(libc::SIGKILL);
+        if self.timers.timed_out && was_killed {
             return status.because(ExitReason::Timeout, CODE_TIMEOUT);
         }
         let oom = enter::oom_killed(&self.plan).unwrap_or_else(|error| {
@@ -110,7 +115,7 @@ impl Server {
         if oom {
             self.journal.event("oom", &[]);
         }
-        if oom && status.signal == Some(libc::SIGKILL) {
+        if oom && was_killed && !self.timers.killed {
             return status.because(ExitReason::Memory, CODE_MEMORY);
         }
         match self.sessions[0].report() {
@@ -212,19 +217,21 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 /// Sends what clients haven't read yet. The foreground client may take its time, it holds up nothing but this process:
 /// `brig run … | less` loses nothing.
-fn linger(mut connections: Vec<Connection>) -> io::Result<()> {
+fn linger(mut connections: Vec<Connection>) {
     let deadline = Instant::now() + LINGER;
     loop {
         let over = Instant::now() >= deadline;
         connections.iter_mut().for_each(Connection::flush);
         connections.retain(|c| !c.gone && c.queued() > 0 && (c.patient || !over));
         if connections.is_empty() {
-            return Ok(());
+            return;
         }
         let mut fds: Vec<_> =
             connections.iter().map(|c| sys::interest(c.stream.as_raw_fd(), libc::POLLOUT)).collect();
         let rest = deadline.saturating_duration_since(Instant::now());
         let timeout = if over { -1 } else { i32::try_from(rest.as_millis()).unwrap_or(0) + 1 };
-        sys::poll(&mut fds, timeout)?;
+        if sys::poll(&mut fds, timeout).is_err() {
+            return;
+        }
     }
 }

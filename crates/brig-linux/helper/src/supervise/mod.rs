@@ -13,7 +13,6 @@ mod sys;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use brig_runtime::plan::{Plan, SupervisorPlan};
@@ -29,24 +28,23 @@ use session::{Pipes, Session};
 
 use crate::enter::{self, Payload};
 
-/// Becomes the supervisor of the container whose plan is on descriptor 0, with its creator on descriptor 1.
-pub(crate) fn run() -> ExitCode {
-    let Ok(mut first) = birth::first_connection() else { return ExitCode::FAILURE };
-    let served = match born(&first) {
-        Ok(server) => live(server),
+/// Becomes the supervisor of the container whose plan is on descriptor 0, with its creator on descriptor 1. Returns the
+/// exit status.
+pub(crate) fn run() -> libc::c_int {
+    let Ok(mut first) = birth::first_connection() else { return libc::EXIT_FAILURE };
+    match born(&first) {
+        Ok(mut server) => {
+            drop(first);
+            server.serve();
+            server.finish();
+            libc::EXIT_SUCCESS
+        }
         Err(error) => {
             // The creator may be gone: then there is nobody to tell.
             let _ = write_message(&mut first, &Birth::Failed(error));
-            return ExitCode::FAILURE;
+            libc::EXIT_FAILURE
         }
-    };
-    // There is nobody to tell: standard error is /dev/null, and readers see that the lock is free.
-    served.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
-}
-
-fn live(mut server: Server) -> io::Result<()> {
-    server.serve()?;
-    server.finish()
+    }
 }
 
 /// From the plan to a payload that runs, and to the first message about it.

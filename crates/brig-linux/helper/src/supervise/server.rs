@@ -25,7 +25,7 @@ use super::session::Session;
 use super::sys;
 
 /// What a patient client may be behind before the process's output waits, in bytes.
-const HIGH_WATER: usize = 256 * 1024;
+const HIGH_WATER: usize = 64 * 1024;
 /// What any other client may be behind before it loses its connection, in bytes.
 const MAX_BEHIND: usize = 1024 * 1024;
 /// What all connections together may make the supervisor hold, in bytes; the greatest loses its connection.
@@ -36,6 +36,8 @@ const MAX_CONNECTIONS: usize = 512;
 const SCRATCH: usize = 64 * 1024;
 /// How long accepting rests when there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a supervisor rests that can't even wait.
+const POLL_PAUSE: Duration = Duration::from_millis(10);
 /// What a payload gets to stop in when the supervisor is told to go: docker's default.
 const TERM_GRACE: Duration = Duration::from_secs(10);
 
@@ -73,6 +75,8 @@ pub(super) struct Timers {
     pub(super) timed_out: bool,
     /// A stop was asked for.
     pub(super) stopping: bool,
+    /// SIGKILL was sent, for whatever reason.
+    pub(super) killed: bool,
 }
 
 /// What a descriptor in the poll set is. Indices hold for one turn: things are only appended during it.
@@ -94,10 +98,13 @@ pub(super) fn scratch() -> Vec<u8> {
 
 impl Server {
     /// Serves until the payload has ended.
-    pub(super) fn serve(&mut self) -> io::Result<()> {
+    pub(super) fn serve(&mut self) {
         loop {
             let (mut fds, tokens) = self.interests();
-            sys::poll(&mut fds, self.next_timer())?;
+            if sys::poll(&mut fds, self.next_timer()).is_err() {
+                // The kernel has no memory. The payload would die with its supervisor: better to be late.
+                std::thread::sleep(POLL_PAUSE);
+            }
             let ready = fds.iter().zip(&tokens).filter(|(fd, _)| fd.revents != 0);
             let mut ended = VecDeque::new();
             for (fd, token) in ready {
@@ -107,7 +114,7 @@ impl Server {
                 }
             }
             if ended.front() == Some(&0) {
-                return Ok(());
+                return;
             }
             ended.into_iter().rev().for_each(|session| self.end_exec(session));
             self.expire_timers();
@@ -218,6 +225,7 @@ impl Server {
         sys::signal_process(self.sessions[0].payload.pidfd.as_fd(), signal)?;
         self.journal.event("kill", &[("signal", &signal.to_string())]);
         if signal == libc::SIGKILL {
+            self.timers.killed = true;
             self.thaw();
         }
         Ok(())
@@ -299,10 +307,27 @@ impl Server {
             connection.gone |= !connection.patient && connection.queued() > MAX_BEHIND;
             connection.gone |= connection.half_closed && !connection.expects();
         }
+        let mut held: usize = self.connections.iter().map(Connection::held).sum();
+        while held > MAX_HELD {
+            let others = self.connections.iter_mut().filter(|c| !c.first && !c.gone);
+            let Some(greatest) = others.max_by_key(|c| c.held()) else { break };
+            greatest.gone = true;
+            held -= greatest.held();
+        }
+        self.end_input_of_the_gone();
         self.connections.retain(|connection| !connection.gone);
-        while self.connections.iter().map(Connection::held).sum::<usize>() > MAX_HELD {
-            let greatest = (0..self.connections.len()).max_by_key(|&index| self.connections[index].held());
-            drop(greatest.map(|index| self.connections.swap_remove(index)));
+    }
+
+    /// Nobody else can feed an exec. The payload's input stays open for whoever attaches next.
+    fn end_input_of_the_gone(&mut self) {
+        for connection in self.connections.iter().filter(|c| c.gone || c.half_closed) {
+            if let Bound::To { session, stdin: true } = connection.bound
+                && session != MAIN
+                && (connection.gone || connection.decoder.buffered() == 0)
+                && let Some(session) = self.sessions.iter_mut().find(|s| s.id == session)
+            {
+                session.end_input();
+            }
         }
     }
 

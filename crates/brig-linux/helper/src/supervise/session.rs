@@ -56,6 +56,15 @@ fn nonblocking(fd: OwnedFd) -> io::Result<File> {
     Ok(File::from(fd))
 }
 
+/// A terminal is input and output. Gives the pipe for the report, if there is one.
+fn connect(payload: &mut Payload, pipes: &mut Pipes) -> io::Result<Option<File>> {
+    if let Some(pty) = &payload.pty {
+        pipes.out = Some(nonblocking(pty.try_clone()?)?);
+        pipes.input = Some(File::from(pty.try_clone()?));
+    }
+    payload.report.take().map(nonblocking).transpose()
+}
+
 /// A process and its streams.
 pub(super) struct Session {
     pub(super) id: u32,
@@ -70,25 +79,25 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Takes over a started process.
-    pub(super) fn new(id: u32, mut payload: Payload, pipes: Pipes) -> io::Result<Self> {
-        let Pipes { mut input, mut out, err } = pipes;
-        if let Some(pty) = &payload.pty {
-            out = Some(nonblocking(pty.try_clone()?)?);
-            input = Some(File::from(pty.try_clone()?));
+    /// Takes over a started process. One whose streams can't be taken over is killed.
+    pub(super) fn new(id: u32, mut payload: Payload, mut pipes: Pipes) -> io::Result<Self> {
+        match connect(&mut payload, &mut pipes) {
+            Ok(report) => Ok(Self {
+                id,
+                payload,
+                input: pipes.input,
+                waiting_input: Vec::new(),
+                input_ends: false,
+                out: pipes.out,
+                err: pipes.err,
+                report,
+                report_text: Vec::new(),
+            }),
+            Err(error) => {
+                sys::kill_and_reap(payload.pidfd.as_fd());
+                Err(error)
+            }
         }
-        let report = payload.report.take().map(nonblocking).transpose()?;
-        Ok(Self {
-            id,
-            payload,
-            input,
-            waiting_input: Vec::new(),
-            input_ends: false,
-            out,
-            err,
-            report,
-            report_text: Vec::new(),
-        })
     }
 
     /// A stream of output, while it is open.

@@ -40,10 +40,11 @@ pub(super) fn effective_uid() -> u32 {
 }
 
 /// Blocks the signals that would end a supervisor by accident, and makes a descriptor that tells of them. Children
-/// are reaped through their pidfd, which needs the default for SIGCHLD whatever the caller left there.
+/// are reaped through their pidfd, which needs the default for SIGCHLD whatever the caller left there; writing to a
+/// client or payload that is gone is an error, not a signal.
 pub(super) fn divert_signals() -> io::Result<OwnedFd> {
-    // SAFETY: `set` is initialised by sigemptyset before it is used, and lives through the calls; SIG_DFL is a valid
-    // disposition; the descriptor that signalfd returns belongs to nobody else.
+    // SAFETY: `set` is initialised by sigemptyset before it is used, and lives through the calls; SIG_DFL and
+    // SIG_IGN are valid dispositions; the descriptor that signalfd returns belongs to nobody else.
     unsafe {
         let mut set: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&mut set);
@@ -52,8 +53,10 @@ pub(super) fn divert_signals() -> io::Result<OwnedFd> {
             libc::sigaddset(&mut set, signal);
         }
         check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()))?;
-        if libc::signal(libc::SIGCHLD, libc::SIG_DFL) == libc::SIG_ERR {
-            return Err(io::Error::last_os_error());
+        for (signal, disposition) in [(libc::SIGCHLD, libc::SIG_DFL), (libc::SIGPIPE, libc::SIG_IGN)] {
+            if libc::signal(signal, disposition) == libc::SIG_ERR {
+                return Err(io::Error::last_os_error());
+            }
         }
         let fd = check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
         Ok(OwnedFd::from_raw_fd(fd))

@@ -1,5 +1,7 @@
 //! The real helper, driven as the library drives it.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test panics with the place, and says what it skips")]
+
 mod container;
 mod crash;
 mod ends;
