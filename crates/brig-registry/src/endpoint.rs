@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
 
 use crate::auth::Session;
@@ -18,6 +18,7 @@ pub(crate) struct Endpoint {
     registry: String,
     host: String,
     insecure: bool,
+    insecure_by_name: bool,
     base: OnceCell<Url>,
     pub(crate) session: Session,
     /// Whether it has ever answered: then a refused connection is a hiccup, otherwise most likely a wrong address.
@@ -34,7 +35,8 @@ impl Endpoint {
         Self {
             registry: registry.to_owned(),
             host: host.to_owned(),
-            insecure: is_insecure(options, host) || is_insecure(options, registry),
+            insecure: is_insecure(options, host),
+            insecure_by_name: is_named(options, host),
             base: OnceCell::new(),
             session: Session::default(),
             answered: AtomicBool::new(false),
@@ -66,17 +68,23 @@ impl Endpoint {
 
     async fn find(&self, wire: &Wire, subject: &Subject) -> Result<Url, Error> {
         let secure = self.url("https", subject)?;
-        if !self.insecure {
+        // Who installs certificates for a registry on this machine wants them looked at.
+        let certain = !self.insecure_by_name && wire.has_certificates(&self.host);
+        if !self.insecure || certain {
             return Ok(secure);
         }
-        let Err(first) = self.probe(wire, subject, &secure).await else { return Ok(secure) };
-        let plain = self.url("http", subject)?;
-        match self.probe(wire, subject, &plain).await {
-            Ok(()) => Ok(plain),
-            // A certificate that its own directory doesn't vouch for is the better explanation.
-            Err(_) if matches!(first, Error::Certificate { .. }) => Err(first),
-            Err(second) => Err(second),
+        match self.probe(wire, subject, &secure).await {
+            Ok(()) => return Ok(secure),
+            // Somebody speaks TLS there, so plain HTTP would only hide what is wrong with it.
+            Err(Error::Tls { source, reference, host }) if source.speaks_tls() => {
+                return Err(Error::Tls { source, reference, host });
+            }
+            Err(error @ Error::Certificate { .. }) => return Err(error),
+            Err(_) => {}
         }
+        let plain = self.url("http", subject)?;
+        self.probe(wire, subject, &plain).await?;
+        Ok(plain)
     }
 
     fn url(&self, scheme: &str, subject: &Subject) -> Result<Url, Error> {
@@ -98,22 +106,25 @@ impl Endpoint {
     }
 
     async fn learn_early(&self, subject: &Subject, response: &Response) -> Result<(), Error> {
-        if response.status() != reqwest::StatusCode::UNAUTHORIZED {
+        if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(());
         }
         match self.session.learn(subject, response).await {
             // The request that is really wanted may be open to all; if not, it says so itself.
-            Err(Error::Challenge { .. }) => Ok(()),
-            other => other,
+            Ok(_) | Err(Error::Challenge { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }
 
 /// Whether a registry may be spoken to without a verified certificate, or over plain HTTP.
 pub(crate) fn is_insecure(options: &ClientOptions, host: &str) -> bool {
-    let named = options.insecure_registries.iter().any(|named| named.eq_ignore_ascii_case(host));
     let local = || Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url));
-    named || (options.insecure_loopback && local())
+    is_named(options, host) || (options.insecure_loopback && local())
+}
+
+fn is_named(options: &ClientOptions, host: &str) -> bool {
+    options.insecure_registries.iter().any(|named| named.eq_ignore_ascii_case(host))
 }
 
 /// Whether a URL's host is this machine itself: `localhost`, 127.0.0.0/8 or ::1. The URL's parser has brought the many

@@ -323,15 +323,22 @@ pub enum Error {
 pub struct TransportError {
     message: String,
     connecting: bool,
+    speaks_tls: bool,
 }
 
 impl TransportError {
     pub(crate) fn new(error: &(dyn std::error::Error + 'static), connecting: bool) -> Self {
+        let speaks_tls = tls(error).is_some_and(|error| !matches!(error, rustls::Error::InvalidMessage(_)));
         let mut innermost = error;
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        Self { message: crate::redact::line(&innermost.to_string(), 300), connecting }
+        Self { message: crate::redact::line(&innermost.to_string(), 300), connecting, speaks_tls }
+    }
+
+    /// Whether TLS failed with somebody who speaks it, rather than with something else on that port.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.speaks_tls
     }
 
     /// Whether no connection came about at all: a refused port, an unknown host.
@@ -440,27 +447,23 @@ impl Subject {
         }
         let (reference, host) = self.parts();
         let source = TransportError::new(&error, error.is_connect());
-        if is_tls(&error) {
+        if tls(&error).is_some() {
             return Error::Tls { reference, host, source };
         }
         Error::Network { reference, host, source }
     }
 }
 
-/// Whether the TLS library gave up. Its errors travel inside I/O errors, which hide them from `source`.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+/// The TLS library's error, if it is what gave up. It travels inside I/O errors, which hide it from `source`.
+fn tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(inner) = inner
-            && is_tls(inner)
-        {
-            return true;
+        let found = error.downcast_ref().or_else(|| inner.and_then(|inner| tls(inner)));
+        if found.is_some() {
+            return found;
         }
         next = error.source();
     }
-    false
+    None
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 
 use crate::auth::{AuthStore, Means, Scopes, Session};
@@ -41,9 +41,13 @@ impl Wire {
         self.options.idle_timeout
     }
 
-    /// Sends a request with a short body or none; its answer must begin within the idle timeout.
+    /// Sends a request with a short body or none; its answer must begin within the idle timeout, or where it stores
+    /// something, within the commit timeout.
     pub(crate) async fn once(&self, subject: &Subject, request: Request) -> Result<Response, Error> {
-        let limit = self.options.connect_timeout + self.options.idle_timeout;
+        let limit = match *request.method() {
+            Method::PUT => self.options.connect_timeout + self.options.commit_timeout,
+            _ => self.options.connect_timeout + self.options.idle_timeout,
+        };
         match tokio::time::timeout(limit, self.send(subject, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(subject.timeout("answer", limit)),
@@ -56,6 +60,11 @@ impl Wire {
         request.headers_mut().entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         let client = self.transports.of(subject, request.url()).await?;
         client.execute(request).await.map_err(|error| self.failed(subject, error))
+    }
+
+    /// Whether a host has certificates of its own.
+    pub(crate) fn has_certificates(&self, host: &str) -> bool {
+        self.transports.certificates(host).is_some()
     }
 
     pub(crate) fn failed(&self, subject: &Subject, error: reqwest::Error) -> Error {
@@ -183,15 +192,16 @@ impl Exchange {
     async fn authorized(&self, call: &Call) -> Result<Response, Error> {
         let header = self.authorization(call, &call.url).await?;
         let response = self.to_registry(call.request(call.url.clone(), header.as_ref())).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || !self.is_home(&call.url).await? {
+        let challenged = response.headers().contains_key(WWW_AUTHENTICATE);
+        if response.status() != StatusCode::UNAUTHORIZED || !challenged || !self.is_home(&call.url).await? {
             return Ok(response);
         }
         // Nothing was sent before the registry asked, or what was sent has run out: once more with something fresh.
         if let Some(refused) = &header {
             self.endpoint.session.forget(&call.scopes, refused).await;
         }
-        self.endpoint.session.learn(&self.subject, &response).await?;
-        let fresh = self.authorization(call, &call.url).await?;
+        let scope = self.endpoint.session.learn(&self.subject, &response).await?;
+        let fresh = self.header(call, scope.as_deref()).await?;
         if fresh.is_some() && fresh == header {
             return Ok(response);
         }
@@ -244,7 +254,11 @@ impl Exchange {
         if !self.is_home(url).await? {
             return Ok(None);
         }
-        self.session().header(&self.subject, self.means().await?, &call.scopes).await
+        self.header(call, None).await
+    }
+
+    async fn header(&self, call: &Call, challenged: Option<&str>) -> Result<Option<HeaderValue>, Error> {
+        self.session().header(&self.subject, self.means().await?, &call.scopes, challenged).await
     }
 
     pub(crate) fn session(&self) -> &Session {

@@ -91,7 +91,7 @@ impl Transports {
     }
 
     /// The directory with the host's own certificates, as docker and containers keep them.
-    fn certificates(&self, host: &str) -> Option<PathBuf> {
+    pub(crate) fn certificates(&self, host: &str) -> Option<PathBuf> {
         // A URL's host has no slash and a name isn't `..`, so the directory is below its parent.
         self.options.certs_dirs.iter().map(|parent| parent.join(host)).find(|directory| directory.is_dir())
     }

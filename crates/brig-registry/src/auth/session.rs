@@ -54,12 +54,18 @@ pub(crate) struct Means<'a> {
 }
 
 impl Session {
-    /// Takes note of the challenge in a 401 answer of the registry.
-    pub(crate) async fn learn(&self, subject: &Subject, response: &reqwest::Response) -> Result<(), Error> {
+    /// Takes note of the challenge in a 401 answer of the registry, and gives the scope that it asks for: that is of
+    /// the one request, the rest is the registry's way for all of them.
+    pub(crate) async fn learn(
+        &self,
+        subject: &Subject,
+        response: &reqwest::Response,
+    ) -> Result<Option<String>, Error> {
         let offered = Challenge::all(response.headers());
         let challenge = choose(subject, offered)?;
+        let scope = challenge.parameter("scope").map(str::to_owned);
         self.state.lock().await.challenge = Some(challenge);
-        Ok(())
+        Ok(scope)
     }
 
     /// Forgets a header that the registry no longer takes.
@@ -70,12 +76,14 @@ impl Session {
         }
     }
 
-    /// The `Authorization` header for a request; `None` where the registry hasn't asked for one.
+    /// The `Authorization` header for a request; `None` where the registry hasn't asked for one. `challenged` is the
+    /// scope that the registry itself asked for.
     pub(crate) async fn header(
         &self,
         subject: &Subject,
         means: Means<'_>,
         scopes: &Scopes,
+        challenged: Option<&str>,
     ) -> Result<Option<HeaderValue>, Error> {
         let mut state = self.state.lock().await;
         let now = Instant::now();
@@ -83,7 +91,7 @@ impl Session {
             return Ok(Some(header.value.clone()));
         }
         let Some(challenge) = state.challenge.clone() else { return Ok(None) };
-        let header = answer(subject, means, &challenge, scopes).await?;
+        let header = answer(subject, means, &challenge, scopes, challenged).await?;
         let value = header.value.clone();
         if state.headers.len() >= MAX_HEADERS {
             state.headers.clear();
@@ -117,6 +125,7 @@ async fn answer(
     means: Means<'_>,
     challenge: &Challenge,
     scopes: &Scopes,
+    challenged: Option<&str>,
 ) -> Result<Header, Error> {
     let credential = means.auth.get(means.registry, means.repository).await.map_err(|source| {
         Error::Credentials { reference: subject.reference.clone(), host: subject.host.clone(), source }
@@ -128,9 +137,7 @@ async fn answer(
         ("basic", _) => Err(subject.unauthorized(false, String::new())),
         (_, credential) => {
             let mut wanted = scopes.clone();
-            wanted.merge(
-                challenge.parameter("scope").filter(|_| *scopes != Scopes::default()).unwrap_or_default(),
-            );
+            wanted.merge(challenged.unwrap_or_default());
             let token =
                 token::fetch(means.wire, subject, means.base, challenge, &wanted, credential.as_ref())
                     .await?;

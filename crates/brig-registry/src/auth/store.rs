@@ -181,7 +181,7 @@ impl AuthStore {
 
     /// Adds a credential for a registry, or for the repositories below `registry/namespace`. It wins over the files.
     pub fn insert(&mut self, key: &str, credential: Credential) {
-        self.given.insert(key.trim_end_matches('/').to_owned(), credential);
+        self.given.insert(normalized(key).to_owned(), credential);
     }
 
     /// The credential for a repository, `None` where there is none.

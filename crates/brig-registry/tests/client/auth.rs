@@ -288,3 +288,34 @@ async fn redirects_are_bounded_and_only_for_reading() {
         assert!(!error.to_string().contains("pass"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_token_is_asked_for_what_is_wanted_and_nothing_from_before() {
+    let fake = Fake::start(|seen| {
+        let host = seen.header("host").unwrap();
+        let name = seen.path.split('/').nth(2).unwrap_or_default().to_owned();
+        match (seen.path.as_str(), seen.header("authorization")) {
+            ("/token", _) => ok(r#"{"token":"t","expires_in":300}"#),
+            (_, Some("Bearer t")) => answered(),
+            _ => challenged(&[&format!(
+                r#"Bearer realm="http://{host}/token",scope="repository:proxy/{name}:pull""#
+            )]),
+        }
+    })
+    .await;
+    let client = client();
+    for name in ["one", "two"] {
+        client.resolve(&fake.reference(&format!("{name}:t"))).await.unwrap();
+    }
+    let asked: Vec<_> =
+        fake.seen().into_iter().filter(|seen| seen.path == "/token").map(|seen| seen.query).collect();
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1].contains("two") && !asked[1].contains("one"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_challenge_is_still_one() {
+    let fake = Fake::start(|_| error(401, "UNAUTHORIZED")).await;
+    let error = client_for(&fake.host, "pass").resolve(&fake.reference("a:t")).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
+}

@@ -171,7 +171,7 @@ async fn nobody_there_is_said_at_once() {
     let error = client().resolve(&format!("{host}/a").parse().unwrap()).await.unwrap_err();
     match &error {
         Error::Network { source, .. } => {
-            assert!(source.is_connect() && source.to_string().contains("refused"))
+            assert!(source.is_connect() && source.to_string().contains("refused"));
         }
         other => panic!("{other}"),
     }

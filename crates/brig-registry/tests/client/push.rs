@@ -11,7 +11,7 @@ use axum::http::{Method, Response};
 use brig_oci::Digest;
 use brig_registry::{BlobSource, Client, Error};
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::fake::*;
 
@@ -277,4 +277,45 @@ async fn an_empty_blob_can_be_pushed() {
     let empty = Bytes::new();
     client().push_blob(&fake.reference("a"), &descriptor(&empty), &empty).await.unwrap();
     assert_eq!(fake.seen().pop().unwrap().header("content-length"), Some("0"));
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_an_upload_is_seen() {
+    // As proxies do it: 413 after the headers, and the connection is closed without reading the body.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap().to_string();
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 1024];
+            // The request's head is all that is looked at.
+            let _ = stream.read(&mut buffer).await;
+            let answer = "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let location = format!("http://{proxy}/u");
+    let fake = Fake::start(move |_| accepted(&location, &[])).await;
+    let blob = content(8 * 1024 * 1024);
+    let error = client().push_blob(&fake.reference("a"), &descriptor(&blob), &blob).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { status: 413, .. }), "{error:?}");
+    task.abort();
+}
+
+#[test]
+fn every_future_can_move_between_threads() {
+    fn check<T: Send>(_: T) {}
+    let (client, reference) = (Client::default(), "a".parse().unwrap());
+    let (blob, path) = (descriptor(b"x"), std::path::PathBuf::from("x"));
+    check(client.resolve(&reference));
+    check(client.head(&reference));
+    check(client.manifest(&reference, &blob));
+    check(client.blob(&reference, &blob, 0));
+    check(client.has_blob(&reference, &blob));
+    check(client.mount_blob(&reference, &blob, &reference));
+    check(client.push_blob(&reference, &blob, &path));
+    check(client.tags(&reference));
+    check(client.referrers(&reference, &blob.digest, None));
+    check(async { client.blob(&reference, &blob, 0).await.unwrap().next().await });
 }
