@@ -27,8 +27,8 @@ pub struct SupervisorLock {
 }
 
 impl SupervisorLock {
-    /// Takes the lock at `path`, which is made if it is missing. A supervisor that is cleaning up after its payload's
-    /// end is waited for as long as `ending` says that this is what the holder does, at most `patience`.
+    /// Takes the lock at `path`, which is made if it is missing. Another holder is waited for while `ending` says that it
+    /// is about to let go, at most `patience`.
     ///
     /// `WouldBlock` when another supervisor holds it.
     pub fn take(path: &Path, patience: Duration, ending: impl Fn() -> bool) -> io::Result<Self> {

@@ -13,16 +13,16 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
+use brig_runtime::StateRecord;
 use brig_runtime::lock::SupervisorLock;
 use brig_runtime::plan::{Plan, SupervisorPlan};
 use brig_runtime::protocol::{STEP_RUNNING, StepError};
-use brig_runtime::{State, StateRecord};
 
 use super::sys;
 
 /// The largest plan that is read, in bytes.
 const MAX_PLAN: u64 = 256 * 1024 * 1024;
-/// How long a new supervisor waits for one that is cleaning up after its payload.
+/// How long a new supervisor waits for one that ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A step that failed, as data.
@@ -66,7 +66,10 @@ pub(super) fn first_connection() -> io::Result<UnixStream> {
 /// Makes the run directory and takes the lock in it.
 pub(super) fn lock(plan: &SupervisorPlan) -> Result<SupervisorLock, StepError> {
     let path = plan.run_dir.join("lock");
-    let ending = || StateRecord::read(&plan.dir.join("state.json")).is_ok_and(|r| r.state == State::Stopped);
+    // While the record doesn't say that the container runs, whoever holds the lock is about to let it go (a supervisor
+    // that cleans up, the half-made payload of one that was killed in these steps) or to say so.
+    let ending =
+        || !StateRecord::read(&plan.dir.join("state.json")).is_ok_and(|record| record.state.is_active());
     let mut taken = SupervisorLock::take(&path, PATIENCE, ending);
     if matches!(&taken, Err(error) if error.kind() == io::ErrorKind::NotFound) {
         DirBuilder::new()

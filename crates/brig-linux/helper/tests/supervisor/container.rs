@@ -86,7 +86,10 @@ impl Container {
         let path = self.dir.path().join("plan");
         let mut file = File::create(&path).unwrap();
         file.write_all(&self.plan.encode().unwrap()).unwrap();
-        let helper = Command::new(env!("CARGO_BIN_EXE_brig-helper"))
+        // Another place of it for users who can't reach the build directory.
+        let program =
+            std::env::var_os("BRIG_TEST_HELPER").unwrap_or(env!("CARGO_BIN_EXE_brig-helper").into());
+        let helper = Command::new(program)
             .stdin(File::open(&path).unwrap())
             .stdout(OwnedFd::from(theirs))
             .spawn()

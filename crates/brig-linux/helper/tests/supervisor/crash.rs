@@ -1,6 +1,7 @@
 //! Deaths at the wrong time.
 
-use brig_runtime::{State, lock};
+use brig_runtime::liveness::{observe, sweep};
+use brig_runtime::{ExitReason, State, lock};
 
 use crate::container::{Container, eventually};
 
@@ -44,6 +45,50 @@ fn the_payload_dies_with_its_supervisor() {
     eventually("the payload is gone", || !payload.exists());
     assert_eq!(container.state().state, State::Running);
     assert!(!lock::is_held(&container.paths.lock()).unwrap());
+    let seen = observe(&container.paths).unwrap();
+    assert!(seen.lost);
+    assert_eq!(seen.record.exit.unwrap().reason, ExitReason::SupervisorLost);
+    assert!(sweep(&container.paths).unwrap().lost);
+    assert_eq!(container.state().state, State::Stopped);
+    assert!(!container.paths.socket().exists());
+}
+
+#[test]
+fn a_living_container_is_no_lost_one_at_any_moment() {
+    for _ in 0..10 {
+        let container = Container::new("exit 0");
+        let paths = container.paths.clone();
+        let watcher = std::thread::spawn(move || {
+            loop {
+                match observe(&paths) {
+                    Ok(seen) if seen.lost => panic!("lost: {:?}", seen.record),
+                    Ok(seen) if seen.record.state == State::Stopped => return,
+                    _ => {}
+                }
+            }
+        });
+        assert!(container.start().wait().success());
+        watcher.join().unwrap();
+    }
+}
+
+#[test]
+fn a_start_that_is_killed_anywhere_leaves_something_that_can_be_mended() {
+    for delay in 0..40 {
+        let container = Container::new("exec sleep 60");
+        let mut running = container.spawn();
+        std::thread::sleep(std::time::Duration::from_micros(delay * 250));
+        running.helper.kill().unwrap();
+        running.helper.wait().unwrap();
+        if container.paths.state().exists() {
+            let payload = container.state().payload.unwrap();
+            assert!(sweep(&container.paths).unwrap().lost);
+            eventually("the payload is gone", || !payload.exists());
+        }
+        let again = container.start();
+        assert_eq!(container.state().state, State::Running);
+        drop(again);
+    }
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! The real helper, driven as the library drives it.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test panics with the place, and says what it skips")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test panics with the place, and says what it skips"
+)]
 
 mod container;
 mod crash;
 mod ends;
+mod engine;
 mod hostile;
+mod ordinary;
 mod output;
 mod requests;
+mod terminal;

@@ -1,0 +1,113 @@
+//! What is particular to engine processes and to cgroups: reports, freezing, the OOM killer.
+
+use std::path::{Path, PathBuf};
+
+use brig_runtime::plan::{CgroupDir, CgroupPlan};
+use brig_runtime::{ExitReason, State};
+
+use crate::container::{Container, eventually};
+
+#[test]
+fn a_report_says_why_and_with_which_code() {
+    let mut container = Container::new(
+        r#"printf '{"reason":"trap","code":134,"message":"unreachable"}' >&3; cat <&4; exit 1"#,
+    )
+    .attached();
+    container.plan.payload.process.input = Some(b"the input".to_vec().into());
+    let (status, out, _) = container.start().output();
+    assert_eq!(out, b"the input");
+    assert_eq!((status.code, status.reason), (134, ExitReason::Trap));
+    assert_eq!(status.message.as_deref(), Some("unreachable"));
+    assert_eq!(container.state().exit, Some(status));
+}
+
+#[test]
+fn half_a_report_is_none() {
+    let mut container = Container::new(r#"printf '{"reason":"trap","co' >&3; exit 9"#);
+    container.plan.payload.process.input = Some(Vec::new().into());
+    let status = container.start().wait();
+    assert_eq!((status.code, status.reason), (9, ExitReason::Exited));
+}
+
+#[test]
+fn a_paused_container_does_nothing_until_it_is_resumed() {
+    let mut container = Container::new("while :; do echo tick; sleep 0.01; done");
+    let Some(_cgroups) = Cgroups::give(&mut container, &["freezer"]) else { return };
+    let running = container.start();
+    eventually("it ticks", || container.log("stdout").contains("tick"));
+    let mut client = container.connect();
+    client.pause().unwrap();
+    assert_eq!(container.state().state, State::Paused);
+    let frozen = container.log("stdout").len();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(container.log("stdout").len(), frozen);
+    client.resume().unwrap();
+    eventually("it ticks again", || container.log("stdout").len() > frozen);
+    // A frozen process is killed all the same.
+    client.pause().unwrap();
+    let status = client.stop(libc::SIGTERM, 50).unwrap();
+    assert_eq!(status.signal, Some(libc::SIGKILL));
+    running.wait_after_end();
+    assert_eq!(container.events(), ["start", "pause", "unpause", "pause", "kill", "kill", "die", "stop"]);
+}
+
+#[test]
+fn out_of_memory_is_a_reason() {
+    let mut container = Container::new("exec tail /dev/zero");
+    let Some(_cgroups) = Cgroups::give(&mut container, &["memory"]) else { return };
+    let status = container.start().wait();
+    assert_eq!((status.code, status.reason), (137, ExitReason::Memory));
+    assert!(container.events().contains(&"oom".to_owned()));
+}
+
+#[test]
+fn cgroups_are_named_in_the_record_and_gone_at_the_end() {
+    let mut container = Container::new("sleep 60 & exit 0");
+    let Some(cgroups) = Cgroups::give(&mut container, &["freezer", "memory"]) else { return };
+    let running = container.start();
+    assert_eq!(container.state().cgroups.len(), cgroups.0.len());
+    let status = running.wait();
+    assert!(status.success());
+    for dir in &cgroups.0 {
+        assert!(!dir.exists(), "{}", dir.display());
+    }
+}
+
+/// Cgroups of a test, of this machine's v1 hierarchies; removed with it.
+struct Cgroups(Vec<PathBuf>);
+
+impl Cgroups {
+    fn give(container: &mut Container, controllers: &[&str]) -> Option<Self> {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut legacy = Vec::new();
+        for controller in controllers {
+            let parent = Path::new("/sys/fs/cgroup").join(controller);
+            let name = format!("brig-supervisor-test-{}-{number}", std::process::id());
+            // Whether one can be made is what the test needs to know.
+            if std::fs::create_dir(parent.join(&name)).is_err() {
+                eprintln!("skipped: no cgroup of `{controller}` can be made here");
+                return None;
+            }
+            std::fs::remove_dir(parent.join(&name)).unwrap();
+            let settings = match *controller {
+                "memory" => vec![("memory.limit_in_bytes".into(), "16777216".into())],
+                _ => Vec::new(),
+            };
+            legacy.push(CgroupDir { parent, name: name.into(), controller: (*controller).into(), settings });
+        }
+        let plan = CgroupPlan { unified: None, legacy };
+        let dirs = plan.directories();
+        container.plan.payload.cgroup = plan;
+        Some(Self(dirs))
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            // Gone already when the test went well.
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+}
