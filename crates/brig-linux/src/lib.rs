@@ -1,3 +1,34 @@
-//! brig-linux
+//! Linux containers: from an OCI runtime `Spec` to a process, without a store and without knowing what a supervisor
+//! does.
+//!
+//! ```text
+//! options ─ default_spec ─▶ Spec ─ plan_linux ─┐
+//!                  config.json ────────────────┤
+//!                        EngineProcess ─ plan_engine ─▶ PayloadPlan ─ Helper::spawn ─▶ supervisor and payload
+//! ```
+//!
+//! - [`Host`]: what this machine allows: cgroup hierarchies, user namespaces, kernel. [`probe`] explains it for people.
+//! - [`default_spec`](default_spec()): docker's defaults as a spec.
+//! - [`plan_linux`], [`plan_engine`]: data for the helper. Everything that is asked for, or an error.
+//! - [`Helper`]: the small static program that enters the container, embedded here and executed from a sealed copy. No
+//!   Rust runs after `fork` in the caller, which may have threads and gigabytes.
+//! - [`seccomp`]: policies compiled to filters.
 
+mod capabilities;
+mod default_spec;
+mod engine_process;
+mod error;
+mod helper;
+mod host;
+mod plan;
+pub mod probe;
 pub mod seccomp;
+mod sys;
+
+pub use brig_runtime::plan::RootFs;
+pub use default_spec::{Bind, ContainerOptions, Network, SeccompChoice, all_capabilities, default_spec};
+pub use engine_process::{EngineProcess, EngineRoot, Grant, plan_engine};
+pub use error::Error;
+pub use helper::{Helper, HelperError, Spawned};
+pub use host::{CgroupMode, Cgroups, Host};
+pub use plan::{HostOptions, PlanError, plan_linux};

@@ -27,11 +27,9 @@ pub struct PayloadPlan {
     pub domainname: Option<String>,
     /// The root file system.
     pub root: RootFs,
-    /// Whether the root file system becomes read-only once everything is mounted.
-    pub root_read_only: bool,
-    /// Mount points in which device files are dead once [`Self::devices`] are made: the wall that a devices cgroup
-    /// would be.
-    pub no_devices: Vec<String>,
+    /// Mount points, and `MOUNT_ATTR_*` bits that they get once everything in them is made: read-only roots, and
+    /// `nodev` around device files, the wall that a devices cgroup would be.
+    pub seals: Vec<(String, u64)>,
     /// The propagation that the root gets in the end: `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` or `MS_UNBINDABLE`, with
     /// `MS_REC` or without.
     pub propagation: u32,

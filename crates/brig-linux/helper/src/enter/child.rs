@@ -66,7 +66,7 @@ pub(super) const STEPS: &[Step] = &[
     // The working directory may be missing in a root that becomes read-only.
     ("make the working directory", program::make_working_directory),
     // Nothing is mounted or made below the root any more.
-    ("seal the root file system", rootfs::seal),
+    ("seal", rootfs::seal),
     ("change the root", rootfs::pivot),
     // From here on paths are the container's.
     ("make the landlock domain", landlock::make),

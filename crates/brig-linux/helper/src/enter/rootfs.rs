@@ -154,15 +154,12 @@ fn number_path(fd: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd))
 }
 
-/// What the root file system is to become once nothing is made in it any more.
+/// What mount points are to become once nothing is made in them any more.
 pub(super) fn seal(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let root = entry.root()?;
-    for path in &entry.plan.no_devices {
+    for (path, attributes) in &entry.plan.seals {
         let mount = mounts::open_in(root, path, OFlags::PATH | OFlags::CLOEXEC).on(path)?;
-        sys::mount_setattr(mount.as_fd(), libc::MOUNT_ATTR_NODEV, 0, 0, false).on(path)?;
-    }
-    if entry.plan.root_read_only {
-        sys::mount_setattr(root, libc::MOUNT_ATTR_RDONLY, 0, 0, false)?;
+        sys::mount_setattr(mount.as_fd(), *attributes, 0, 0, false).on(path)?;
     }
     Ok(())
 }

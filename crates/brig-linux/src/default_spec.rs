@@ -1,0 +1,300 @@
+//! The spec of a container that nobody said anything special about: docker's.
+
+use std::path::PathBuf;
+
+use brig_runtime::Limits;
+use oci_spec::runtime::{
+    Capability, Linux, LinuxCapabilities, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids,
+    LinuxResources, LinuxSeccomp, Mount, PosixRlimit, Process, Root, Spec, User,
+};
+
+use crate::capabilities::{ALL, DOCKER_DEFAULT};
+use crate::host::Host;
+use crate::seccomp::{Abi, docker_default};
+
+/// The version of the specification that is followed.
+const OCI_VERSION: &str = "1.2.0";
+/// docker's hidden paths.
+const MASKED: [&str; 14] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/system/cpu/cpu0/thermal_throttle",
+    "/sys/devices/system/cpu/cpu1/thermal_throttle",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+/// docker's read-only paths.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// docker's `--shm-size`.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// Which network a container has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Network {
+    /// A namespace of its own, with nothing but a loopback interface.
+    #[default]
+    Loopback,
+    /// The host's.
+    Host,
+}
+
+/// Which seccomp policy a container has.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum SeccompChoice {
+    /// docker's, for the container's capabilities.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// Another.
+    Policy(Box<LinuxSeccomp>),
+}
+
+/// A directory or file of the host in the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bind {
+    /// On the host.
+    pub source: PathBuf,
+    /// In the container.
+    pub target: PathBuf,
+    /// Whether it can't be written.
+    pub read_only: bool,
+}
+
+/// What a container is to be, in the words of `docker run`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerOptions {
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// The environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// The host name.
+    pub hostname: String,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// Whether the root file system is read-only.
+    pub read_only: bool,
+    /// The network.
+    pub network: Network,
+    /// Directories and files of the host.
+    pub binds: Vec<Bind>,
+    /// Capabilities beside docker's.
+    pub add_capabilities: Vec<Capability>,
+    /// Capabilities of docker's that it doesn't get.
+    pub drop_capabilities: Vec<Capability>,
+    /// Whether no program can gain privileges.
+    pub no_new_privileges: bool,
+    /// The seccomp policy.
+    pub seccomp: SeccompChoice,
+    /// Limits. The time is the supervisor's business.
+    pub limits: Limits,
+    /// Resource limits.
+    pub rlimits: Vec<PosixRlimit>,
+    /// The size of `/dev/shm`, in bytes.
+    pub shm_size: u64,
+}
+
+impl Default for ContainerOptions {
+    fn default() -> Self {
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: PathBuf::from("/"),
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            hostname: String::new(),
+            terminal: false,
+            read_only: false,
+            network: Network::default(),
+            binds: Vec::new(),
+            add_capabilities: Vec::new(),
+            drop_capabilities: Vec::new(),
+            no_new_privileges: false,
+            seccomp: SeccompChoice::default(),
+            limits: Limits::default(),
+            rlimits: Vec::new(),
+            shm_size: SHM_SIZE,
+        }
+    }
+}
+
+/// The names of all capabilities, for `--cap-add ALL`.
+pub fn all_capabilities() -> &'static [Capability] {
+    &ALL
+}
+
+/// docker's spec for these options. `root.path` is empty: the engine mounts what it likes.
+pub fn default_spec(options: &ContainerOptions, host: &Host) -> Spec {
+    let mut root = Root::default();
+    root.set_path(PathBuf::new()).set_readonly(Some(options.read_only));
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.to_owned())
+        .set_root(Some(root))
+        .set_process(Some(process(options)))
+        .set_mounts(Some(mounts(options)))
+        .set_hostname(Some(options.hostname.clone()).filter(|name| !name.is_empty()))
+        .set_annotations(None)
+        .set_linux(Some(linux(options, host)));
+    spec
+}
+
+fn capabilities(options: &ContainerOptions) -> std::collections::HashSet<Capability> {
+    let wanted = DOCKER_DEFAULT.iter().filter(|capability| !options.drop_capabilities.contains(capability));
+    wanted.chain(&options.add_capabilities).copied().collect()
+}
+
+fn process(options: &ContainerOptions) -> Process {
+    let mut user = User::default();
+    user.set_uid(options.uid)
+        .set_gid(options.gid)
+        .set_additional_gids(Some(options.groups.clone()).filter(|groups| !groups.is_empty()));
+    let set = capabilities(options);
+    let mut sets = LinuxCapabilities::default();
+    // docker raises nothing ambient and, since CVE-2022-24769, leaves nothing inheritable.
+    sets.set_bounding(Some(set.clone()))
+        .set_effective(Some(set.clone()))
+        .set_permitted(Some(set))
+        .set_inheritable(None)
+        .set_ambient(None);
+    let mut process = Process::default();
+    process
+        .set_terminal(Some(options.terminal))
+        .set_user(user)
+        .set_args(Some(options.args.clone()))
+        .set_env(Some(options.env.clone()))
+        .set_cwd(options.cwd.clone())
+        .set_capabilities(Some(sets))
+        .set_rlimits(Some(options.rlimits.clone()).filter(|limits| !limits.is_empty()))
+        .set_no_new_privileges(Some(options.no_new_privileges))
+        .set_apparmor_profile(None)
+        .set_selinux_label(None);
+    process
+}
+
+fn mounts(options: &ContainerOptions) -> Vec<Mount> {
+    let shm = format!("size={}", options.shm_size);
+    let mut mounts = vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
+    ];
+    mounts.extend(options.binds.iter().map(bind));
+    mounts
+}
+
+fn mount(target: &str, typ: &str, options: &[&str]) -> Mount {
+    let mut mount = Mount::default();
+    mount
+        .set_destination(PathBuf::from(target))
+        .set_typ(Some(typ.to_owned()))
+        .set_source(Some(PathBuf::from(typ)))
+        .set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
+    mount
+}
+
+fn bind(bind: &Bind) -> Mount {
+    let access = if bind.read_only { "rro" } else { "rw" };
+    let mut mount = Mount::default();
+    mount
+        .set_destination(bind.target.clone())
+        .set_typ(Some("bind".to_owned()))
+        .set_source(Some(bind.source.clone()))
+        .set_options(Some(["rbind", "rprivate", access].map(str::to_owned).to_vec()));
+    mount
+}
+
+fn linux(options: &ContainerOptions, host: &Host) -> Linux {
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces(options, host)))
+        .set_resources(Some(resources(&options.limits)))
+        .set_masked_paths(Some(MASKED.map(str::to_owned).to_vec()))
+        .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()))
+        .set_seccomp(seccomp(options, host))
+        .set_cgroups_path(None)
+        .set_devices(None)
+        .set_rootfs_propagation(None)
+        .set_sysctl(None)
+        .set_mount_label(None)
+        .set_intel_rdt(None)
+        .set_uid_mappings(None)
+        .set_gid_mappings(None);
+    linux
+}
+
+fn namespaces(options: &ContainerOptions, host: &Host) -> Vec<LinuxNamespace> {
+    let mut kinds = vec![
+        LinuxNamespaceType::Mount,
+        LinuxNamespaceType::Pid,
+        LinuxNamespaceType::Ipc,
+        LinuxNamespaceType::Uts,
+        LinuxNamespaceType::Cgroup,
+    ];
+    if options.network != Network::Host {
+        kinds.push(LinuxNamespaceType::Network);
+    }
+    if host.rootless {
+        kinds.push(LinuxNamespaceType::User);
+    }
+    kinds.into_iter().map(namespace).collect()
+}
+
+fn namespace(typ: LinuxNamespaceType) -> LinuxNamespace {
+    let mut namespace = LinuxNamespace::default();
+    namespace.set_typ(typ).set_path(None);
+    namespace
+}
+
+fn resources(limits: &Limits) -> LinuxResources {
+    let number = |limit: u64| i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut resources = LinuxResources::default();
+    resources.set_devices(None);
+    if let Some(limit) = limits.memory {
+        let mut memory = LinuxMemory::default();
+        memory.set_limit(Some(number(limit)));
+        resources.set_memory(Some(memory));
+    }
+    if let Some(limit) = limits.pids {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(number(limit));
+        resources.set_pids(Some(pids));
+    }
+    resources
+}
+
+fn seccomp(options: &ContainerOptions, host: &Host) -> Option<LinuxSeccomp> {
+    match &options.seccomp {
+        SeccompChoice::Default => {
+            Abi::native().map(|abi| docker_default(&capabilities(options), host.kernel, abi))
+        }
+        SeccompChoice::Unconfined => None,
+        SeccompChoice::Policy(policy) => Some((**policy).clone()),
+    }
+}

@@ -1,0 +1,178 @@
+//! The helper: a small static program, embedded here, executed from a sealed copy in memory.
+//!
+//! A sealed copy, because what enters a container can be seen from inside it for a moment, and a container that writes
+//! to `/proc/<pid>/exe` must not find a file of the host there (CVE-2019-5736). A program of its own, because a process
+//! with threads can do next to nothing safely between `fork` and `exec`; starting a program is all that is done here,
+//! by `posix_spawn`, which doesn't copy the caller's page tables however large it is.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use brig_runtime::plan::Plan;
+use brig_runtime::protocol::{Birth, StepError, read_frame};
+use brig_runtime::record::ProcessId;
+use rustix::fs::{MemfdFlags, SealFlags};
+
+/// The program, built by the build script.
+#[cfg(feature = "embed")]
+static PROGRAM: &[u8] = include_bytes!(env!("BRIG_HELPER"));
+#[cfg(not(feature = "embed"))]
+static PROGRAM: &[u8] = &[];
+
+/// Why the helper didn't start a container.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HelperError {
+    /// This build has no helper in it.
+    #[error("this build of brig-linux has no helper in it: build it with the feature `embed`")]
+    NotEmbedded,
+    /// The copy in memory can't be made.
+    #[error("can't {step}")]
+    Seal {
+        /// What was tried.
+        step: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The program can't be started.
+    #[error("can't start the helper")]
+    Start {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The helper said nothing that could be understood.
+    #[error("the helper ended or spoke out of turn before it had started the container")]
+    Birth {
+        /// What was heard.
+        #[source]
+        source: io::Error,
+    },
+    /// A step failed; nothing is left of the container's processes.
+    #[error("can't start the container")]
+    Step {
+        /// Which, why, and the exit code that says so.
+        #[source]
+        source: StepError,
+    },
+}
+
+impl HelperError {
+    fn seal(step: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Seal { step, source }
+    }
+
+    /// What `run` exits with: 127 and 126 when it was the program that couldn't be executed, else 125.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Step { source } if source.code != 0 => source.code,
+            _ => brig_runtime::exit::CODE_ENGINE,
+        }
+    }
+}
+
+/// The sealed copy. Keep one for as long as containers are started.
+#[derive(Debug)]
+pub struct Helper {
+    copy: OwnedFd,
+    debug: bool,
+}
+
+/// A supervisor that has started its payload.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The supervisor. Whoever lives on waits for it; dropping it leaves a zombie until this process ends.
+    pub child: Child,
+    /// The supervisor's first connection.
+    pub control: UnixStream,
+    /// The payload.
+    pub payload: ProcessId,
+}
+
+impl Helper {
+    /// Copies the program into memory and seals the copy.
+    ///
+    /// # Errors
+    /// [`HelperError::NotEmbedded`], [`HelperError::Seal`].
+    pub fn new() -> Result<Self, HelperError> {
+        if PROGRAM.is_empty() {
+            return Err(HelperError::NotEmbedded);
+        }
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let executable = flags | MemfdFlags::EXEC;
+        let copy = match rustix::fs::memfd_create("brig-helper", executable) {
+            // `MFD_EXEC` is of Linux 6.3; before, all of them can be executed.
+            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("brig-helper", flags),
+            made => made,
+        };
+        let copy =
+            copy.map_err(|errno| HelperError::Seal { step: "make a file in memory", source: errno.into() })?;
+        let mut file = File::from(copy);
+        file.write_all(PROGRAM).map_err(HelperError::seal("copy the helper into memory"))?;
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&file, seals)
+            .map_err(|errno| HelperError::Seal { step: "seal the helper", source: errno.into() })?;
+        Ok(Self { copy: file.into(), debug: false })
+    }
+
+    /// With the helper's descriptor 2 as this process has it, instead of `/dev/null`.
+    #[must_use]
+    pub fn debug(self, debug: bool) -> Self {
+        Self { debug, ..self }
+    }
+
+    /// Starts a supervisor, which starts the payload, and waits for its first word. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// [`HelperError::Step`] is the usual one: the container can't be made, or its program not be executed.
+    pub fn spawn(&self, plan: &Plan) -> Result<Spawned, HelperError> {
+        let plan = plan_file(plan)?;
+        let (mut control, theirs) =
+            UnixStream::pair().map_err(HelperError::seal("make a pair of sockets"))?;
+        let stderr = if self.debug { Stdio::inherit() } else { Stdio::null() };
+        let mut child = Command::new(format!("/proc/self/fd/{}", self.copy.as_raw_fd()))
+            .arg0("brig-helper")
+            .env_clear()
+            .stdin(plan)
+            .stdout(OwnedFd::from(theirs))
+            .stderr(stderr)
+            .spawn()
+            .map_err(|source| HelperError::Start { source })?;
+        match birth(&mut control) {
+            Ok(payload) => Ok(Spawned { child, control, payload }),
+            Err(error) => {
+                // It ends by itself; this keeps it from being a zombie, and the first error is the one to tell.
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The plan as the helper's standard input, from its start.
+fn plan_file(plan: &Plan) -> Result<File, HelperError> {
+    let bytes = plan.encode().map_err(HelperError::seal("encode the plan"))?;
+    let file = rustix::fs::memfd_create("brig-plan", MemfdFlags::CLOEXEC)
+        .map_err(|errno| HelperError::Seal { step: "make a file in memory", source: errno.into() })?;
+    let file = File::from(file);
+    file.write_all_at(&bytes, 0).map_err(HelperError::seal("write the plan"))?;
+    Ok(file)
+}
+
+fn birth(control: &mut UnixStream) -> Result<ProcessId, HelperError> {
+    let heard = read_frame(control).and_then(|frame| {
+        let (_, json) = frame.ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(serde_json::from_slice::<Birth>(&json)?)
+    });
+    match heard {
+        Ok(Birth::Running { payload }) => Ok(payload),
+        Ok(Birth::Failed(source)) => Err(HelperError::Step { source }),
+        Err(source) => Err(HelperError::Birth { source }),
+    }
+}

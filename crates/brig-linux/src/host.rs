@@ -1,0 +1,134 @@
+//! What this host can do: looked at once, used by plans, told by `brig doctor`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD};
+
+use crate::seccomp::KernelVersion;
+
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+/// `statfs` of a v2 hierarchy (`linux/magic.h`).
+const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
+/// Who starts containers, and with what.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The effective user.
+    pub uid: u32,
+    /// The effective group.
+    pub gid: u32,
+    /// Whether containers need a user namespace: this process isn't root, or root without its powers.
+    pub rootless: bool,
+    /// The kernel's version.
+    pub kernel: KernelVersion,
+    /// The cgroup hierarchies.
+    pub cgroups: Cgroups,
+}
+
+impl Host {
+    /// Looks. Half a dozen system calls; as an ordinary user also one file of `/proc`.
+    pub fn probe() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let rootless = uid != 0 || !has_sys_admin();
+        let release = rustix::system::uname();
+        let kernel = release.release().to_str().ok().and_then(KernelVersion::parse);
+        Self {
+            uid,
+            gid: rustix::process::getegid().as_raw(),
+            rootless,
+            kernel: kernel.unwrap_or(KernelVersion { major: 0, minor: 0 }),
+            cgroups: Cgroups::probe(rootless),
+        }
+    }
+}
+
+fn has_sys_admin() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// How the host has mounted cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CgroupMode {
+    /// One hierarchy with all controllers.
+    V2,
+    /// A hierarchy a controller, and a v2 one beside them.
+    Hybrid,
+    /// A hierarchy a controller.
+    V1,
+    /// None.
+    None,
+}
+
+/// The cgroup hierarchies, and where containers' cgroups can be made in them.
+#[derive(Clone, Debug)]
+pub struct Cgroups {
+    /// How they are mounted.
+    pub mode: CgroupMode,
+    /// An existing directory of the v2 hierarchy below which this process may make cgroups.
+    pub unified: Option<PathBuf>,
+    /// Where the v2 hierarchy is mounted.
+    pub unified_mount: Option<PathBuf>,
+    /// Whether this process may make cgroups in the v1 hierarchies.
+    pub legacy_writable: bool,
+}
+
+impl Cgroups {
+    fn probe(rootless: bool) -> Self {
+        let root = Path::new(CGROUP_ROOT);
+        let unified = root.join("unified");
+        let (mode, mount) = if is_v2(root) {
+            (CgroupMode::V2, Some(root.to_owned()))
+        } else if is_v2(&unified) {
+            (CgroupMode::Hybrid, Some(unified))
+        } else if root.join("memory").is_dir() || root.join("freezer").is_dir() {
+            (CgroupMode::V1, None)
+        } else {
+            (CgroupMode::None, None)
+        };
+        let unified = mount.as_deref().and_then(|mount| writable_v2(mount, rootless));
+        let legacy_writable = !rootless && matches!(mode, CgroupMode::V1 | CgroupMode::Hybrid);
+        Self { mode, unified, unified_mount: mount, legacy_writable }
+    }
+
+    /// The mount of a v1 controller's hierarchy.
+    pub fn legacy(&self, controller: &str) -> Option<PathBuf> {
+        let known = matches!(self.mode, CgroupMode::V1 | CgroupMode::Hybrid);
+        let path = Path::new(CGROUP_ROOT).join(controller);
+        (known && path.join("cgroup.procs").exists()).then_some(path)
+    }
+
+    /// The controllers that v2 cgroups made by this process can have.
+    pub fn unified_controllers(&self) -> Vec<String> {
+        let Some(parent) = &self.unified else { return Vec::new() };
+        let text = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+fn is_v2(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2_MAGIC)
+}
+
+/// Root makes its cgroups at the root of the hierarchy. An ordinary user has what was delegated to it: the highest
+/// directory above its own cgroup in which it may make others and move processes.
+fn writable_v2(mount: &Path, rootless: bool) -> Option<PathBuf> {
+    if !rootless {
+        return is_delegated(mount).then(|| mount.to_owned());
+    }
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let own = mount.join(own);
+    own.ancestors()
+        .take_while(|path| path.starts_with(mount) && is_delegated(path))
+        .last()
+        .map(Path::to_owned)
+}
+
+fn is_delegated(path: &Path) -> bool {
+    [path.to_owned(), path.join("cgroup.procs")]
+        .iter()
+        .all(|path| rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok())
+}

@@ -1,0 +1,150 @@
+//! Namespaces, the maps of user namespaces, and the kernel parameters that namespaces have.
+
+use std::path::PathBuf;
+
+use brig_runtime::plan::{IdMap, IdMaps};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
+
+use super::{Context, PlanError};
+use crate::host::Host;
+
+pub(super) const MOUNT: u32 = libc::CLONE_NEWNS.cast_unsigned();
+pub(super) const PID: u32 = libc::CLONE_NEWPID.cast_unsigned();
+pub(super) const NETWORK: u32 = libc::CLONE_NEWNET.cast_unsigned();
+pub(super) const IPC: u32 = libc::CLONE_NEWIPC.cast_unsigned();
+pub(super) const UTS: u32 = libc::CLONE_NEWUTS.cast_unsigned();
+pub(super) const CGROUP: u32 = libc::CLONE_NEWCGROUP.cast_unsigned();
+
+/// Which namespaces a container has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Namespaces {
+    pub(super) user: Option<IdMaps>,
+    pub(super) new: u32,
+    pub(super) joined: Vec<(u32, PathBuf)>,
+}
+
+impl Namespaces {
+    pub(super) fn makes(&self, kind: u32) -> bool {
+        self.new & kind != 0
+    }
+
+    pub(super) fn new_network(&self) -> bool {
+        self.makes(NETWORK)
+    }
+
+    /// Whether the container has this namespace to itself or shares it with another container, and not with the host.
+    fn has(&self, kind: u32) -> bool {
+        self.makes(kind) || self.joined.iter().any(|(joined, _)| *joined == kind)
+    }
+}
+
+/// The namespaces of a spec.
+pub(super) fn namespaces(spec: &Spec, linux: &Linux, host: &Host) -> Result<Namespaces, PlanError> {
+    let mut found = Namespaces::default();
+    let mut user = false;
+    for namespace in linux.namespaces().as_deref().unwrap_or_default() {
+        let path = namespace.path().clone().filter(|path| !path.as_os_str().is_empty());
+        let kind = match (namespace.typ(), &path) {
+            (LinuxNamespaceType::User, None) => {
+                user = true;
+                continue;
+            }
+            (LinuxNamespaceType::User, Some(_)) => return Err(joining("user")),
+            (LinuxNamespaceType::Mount, Some(_)) => return Err(joining("mount")),
+            (LinuxNamespaceType::Time, _) => {
+                return Err(PlanError::unsupported("linux.namespaces", "time namespaces aren't made"));
+            }
+            (LinuxNamespaceType::Mount, None) => MOUNT,
+            (LinuxNamespaceType::Pid, _) => PID,
+            (LinuxNamespaceType::Network, _) => NETWORK,
+            (LinuxNamespaceType::Ipc, _) => IPC,
+            (LinuxNamespaceType::Uts, _) => UTS,
+            (LinuxNamespaceType::Cgroup, _) => CGROUP,
+        };
+        match path {
+            Some(path) => found.joined.push((kind, path)),
+            None => found.new |= kind,
+        }
+    }
+    if !found.makes(MOUNT) {
+        return Err(PlanError::unsupported(
+            "linux.namespaces",
+            "a container needs a mount namespace of its own",
+        ));
+    }
+    if host.rootless && !user {
+        return Err(PlanError::NeedsUserNamespace);
+    }
+    if user {
+        found.user = Some(maps(spec, linux, host));
+    }
+    check_names(spec, &found)?;
+    Ok(found)
+}
+
+fn joining(kind: &str) -> PlanError {
+    PlanError::unsupported("linux.namespaces", format!("{kind} namespaces that exist can't be entered"))
+}
+
+/// The host's names are the host's.
+fn check_names(spec: &Spec, namespaces: &Namespaces) -> Result<(), PlanError> {
+    let named = [("hostname", spec.hostname()), ("domainname", spec.domainname())];
+    match named.into_iter().find(|(_, name)| name.is_some() && !namespaces.has(UTS)) {
+        Some((field, _)) => {
+            Err(PlanError::unsupported(field, "it needs a uts namespace of the container's own"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The maps of the spec. Without any, the process's user is this one: one id is all that an ordinary user can map
+/// without help.
+fn maps(spec: &Spec, linux: &Linux, host: &Host) -> IdMaps {
+    let user = spec.process().as_ref().map(|process| process.user().clone()).unwrap_or_default();
+    IdMaps {
+        uids: map(linux.uid_mappings().as_deref(), user.uid(), host.uid),
+        gids: map(linux.gid_mappings().as_deref(), user.gid(), host.gid),
+    }
+}
+
+fn map(asked: Option<&[LinuxIdMapping]>, container: u32, host: u32) -> Vec<IdMap> {
+    match asked {
+        Some(maps) if !maps.is_empty() => maps
+            .iter()
+            .map(|map| IdMap { container: map.container_id(), host: map.host_id(), count: map.size() })
+            .collect(),
+        _ => vec![IdMap { container, host, count: 1 }],
+    }
+}
+
+/// Kernel parameters: only those of namespaces that aren't the host's.
+pub(super) fn sysctls(context: &Context<'_>) -> Result<Vec<(String, String)>, PlanError> {
+    let mut found = Vec::new();
+    for (name, value) in context.linux.sysctl().iter().flatten() {
+        let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
+        let safe = path.split('/').all(|part| !part.is_empty() && part != "..");
+        match sysctl_namespace(&path) {
+            Some(kind) if safe && context.namespaces.has(kind) => found.push((path, value.clone())),
+            _ => {
+                let reason =
+                    format!("`{name}` would change the host's: it isn't of a namespace of the container");
+                return Err(PlanError::unsupported("linux.sysctl", reason));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Which namespace a kernel parameter belongs to.
+fn sysctl_namespace(path: &str) -> Option<u32> {
+    const OF_IPC: [&str; 8] =
+        ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
+    match path.split_once('/') {
+        Some(("net", _)) => Some(NETWORK),
+        Some(("fs", rest)) if rest.starts_with("mqueue/") => Some(IPC),
+        Some(("kernel", name)) if OF_IPC.contains(&name) => Some(IPC),
+        Some(("kernel", "domainname" | "hostname")) => Some(UTS),
+        _ => None,
+    }
+}

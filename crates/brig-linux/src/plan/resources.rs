@@ -1,0 +1,367 @@
+//! Limits, as cgroups and their files.
+
+use std::path::{Component, Path, PathBuf};
+
+use brig_runtime::plan::{CgroupDir, CgroupPlan};
+use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
+
+use super::{Context, PlanError, text};
+use crate::host::{CgroupMode, Cgroups};
+
+/// Where containers' cgroups are when nobody says otherwise.
+const DEFAULT_PARENT: &str = "brig";
+
+/// One limit, in the words of both versions. `None` where a version has no word for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// The controller.
+    pub(crate) controller: &'static str,
+    /// What it is called in messages.
+    pub(crate) name: &'static str,
+    /// File and value on v1.
+    pub(crate) v1: Option<(&'static str, String)>,
+    /// File and value on v2.
+    pub(crate) v2: Option<(&'static str, String)>,
+}
+
+impl Wanted {
+    fn same(controller: &'static str, name: &'static str, file: &'static str, value: String) -> Self {
+        Self { controller, name, v1: Some((file, value.clone())), v2: Some((file, value)) }
+    }
+
+    /// At most so many processes and threads; none is no limit.
+    pub(crate) fn pids(limit: Option<u64>) -> Self {
+        Self::same(
+            "pids",
+            "pids",
+            "pids.max",
+            limit.map_or_else(|| "max".to_owned(), |limit| limit.to_string()),
+        )
+    }
+
+    /// At most so much memory, in bytes.
+    pub(crate) fn memory(limit: Option<u64>) -> Self {
+        let or = |word: &str| limit.map_or_else(|| word.to_owned(), |limit| limit.to_string());
+        Self {
+            controller: "memory",
+            name: "memory",
+            v1: Some(("memory.limit_in_bytes", or("-1"))),
+            v2: Some(("memory.max", or("max"))),
+        }
+    }
+}
+
+/// The cgroups of a spec.
+pub(super) fn cgroups(context: &Context<'_>) -> Result<CgroupPlan, PlanError> {
+    let path = context.linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty());
+    let name = match path {
+        Some(path) => relative(&path)?,
+        None => Path::new(DEFAULT_PARENT).join(context.options.id),
+    };
+    let cgroups = &context.options.host.cgroups;
+    match context.linux.resources() {
+        Some(resources) => {
+            let wanted = wanted(resources, cgroups)?;
+            let mut plan = cgroup_plan(cgroups, &name, &wanted)?;
+            add_unified(&mut plan, resources)?;
+            Ok(plan)
+        }
+        None => cgroup_plan(cgroups, &name, &[]),
+    }
+}
+
+/// `cgroupsPath`, below the directory in which cgroups can be made.
+fn relative(path: &Path) -> Result<PathBuf, PlanError> {
+    let field = "linux.cgroupsPath";
+    if path.as_os_str().as_encoded_bytes().iter().filter(|byte| **byte == b':').count() == 2 {
+        return Err(PlanError::unsupported(field, "systemd's units aren't made; give a path"));
+    }
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
+    let name = path.strip_prefix("/").unwrap_or(path);
+    if inside && !name.as_os_str().is_empty() {
+        Ok(name.to_owned())
+    } else {
+        Err(PlanError::Invalid { field, value: text(path)?, reason: "isn't a path below the root" })
+    }
+}
+
+/// Directories for what is wanted on this host. Without wishes there is at most one, for freezing and killing.
+pub(crate) fn cgroup_plan(
+    cgroups: &Cgroups,
+    name: &Path,
+    wanted: &[Wanted],
+) -> Result<CgroupPlan, PlanError> {
+    let mut plan = CgroupPlan::default();
+    plan.unified = cgroups.unified.as_ref().map(|parent| directory(parent, name, ""));
+    if cgroups.mode == CgroupMode::V2 {
+        put_unified(cgroups, &mut plan, wanted)?;
+    } else {
+        put_legacy(cgroups, &mut plan, name, wanted)?;
+    }
+    if plan.unified.is_none()
+        && cgroups.legacy_writable
+        && let Some(parent) = cgroups.legacy("freezer")
+    {
+        plan.legacy.push(directory(&parent, name, "freezer"));
+    }
+    Ok(plan)
+}
+
+fn directory(parent: &Path, name: &Path, controller: &str) -> CgroupDir {
+    CgroupDir {
+        parent: parent.to_owned(),
+        name: name.to_owned(),
+        controller: controller.to_owned(),
+        settings: Vec::new(),
+    }
+}
+
+fn put_unified(cgroups: &Cgroups, plan: &mut CgroupPlan, wanted: &[Wanted]) -> Result<(), PlanError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let controllers = cgroups.unified_controllers();
+    for one in wanted {
+        let Some((file, value)) = &one.v2 else {
+            return Err(limit(one, "cgroup v2 has no such limit"));
+        };
+        let Some(unified) = &mut plan.unified else {
+            return Err(limit(
+                one,
+                "no cgroup is delegated to this user; start brig in a delegated one, as by `systemd-run --user --scope -p Delegate=yes`",
+            ));
+        };
+        if !controllers.iter().any(|controller| controller == one.controller) {
+            return Err(limit(
+                one,
+                &format!("the cgroup controller `{}` isn't delegated here", one.controller),
+            ));
+        }
+        unified.settings.push(((*file).to_owned(), value.clone()));
+    }
+    Ok(())
+}
+
+fn put_legacy(
+    cgroups: &Cgroups,
+    plan: &mut CgroupPlan,
+    name: &Path,
+    wanted: &[Wanted],
+) -> Result<(), PlanError> {
+    for one in wanted {
+        let Some((file, value)) = &one.v1 else {
+            return Err(limit(one, "cgroup v1 has no such limit"));
+        };
+        let Some(parent) = cgroups.legacy(one.controller) else {
+            return Err(limit(one, &format!("the cgroup controller `{}` isn't mounted", one.controller)));
+        };
+        if !cgroups.legacy_writable {
+            return Err(limit(one, "with cgroup v1 only root can set limits"));
+        }
+        let setting = ((*file).to_owned(), value.clone());
+        match plan.legacy.iter_mut().find(|dir| dir.controller == one.controller) {
+            Some(dir) => dir.settings.push(setting),
+            None => {
+                let mut dir = directory(&parent, name, one.controller);
+                dir.settings.push(setting);
+                plan.legacy.push(dir);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn limit(wanted: &Wanted, reason: &str) -> PlanError {
+    PlanError::Limit { limit: wanted.name.to_owned(), reason: reason.to_owned() }
+}
+
+/// Everything in `resources` that is a setting of a cgroup, or the error that it can't be one.
+fn wanted(resources: &LinuxResources, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
+    let mut wanted = Vec::new();
+    if let Some(memory) = resources.memory() {
+        wanted.extend(memory_wishes(memory, cgroups)?);
+    }
+    if let Some(cpu) = resources.cpu() {
+        wanted.extend(cpu_wishes(cpu, cgroups)?);
+    }
+    if let Some(pids) = resources.pids() {
+        // Zero and below are no limit in runc, and in docker's flag.
+        wanted.extend(
+            u64::try_from(pids.limit())
+                .ok()
+                .filter(|limit| *limit > 0)
+                .map(|limit| Wanted::pids(Some(limit))),
+        );
+    }
+    let refused = [
+        ("blockIO", resources.block_io().is_some()),
+        ("hugepageLimits", resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty())),
+        ("network", resources.network().is_some()),
+        ("rdma", resources.rdma().as_ref().is_some_and(|limits| !limits.is_empty())),
+    ];
+    match refused.into_iter().find(|(_, asked)| *asked) {
+        Some((name, _)) => {
+            Err(PlanError::unsupported(format!("linux.resources.{name}"), "it isn't supported yet"))
+        }
+        None => Ok(wanted),
+    }
+}
+
+fn memory_wishes(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
+    let refused = [
+        ("kernel", memory.kernel().is_some()),
+        ("kernelTCP", memory.kernel_tcp().is_some()),
+        ("disableOOMKiller", memory.disable_oom_killer() == Some(true)),
+    ];
+    if let Some((name, _)) = refused.into_iter().find(|(_, asked)| *asked) {
+        return Err(PlanError::unsupported(format!("linux.resources.memory.{name}"), "it isn't supported"));
+    }
+    let bytes = |value: i64| u64::try_from(value).ok();
+    let mut wanted = Vec::new();
+    if let Some(limit) = memory.limit().filter(|limit| *limit != 0) {
+        wanted.push(Wanted::memory(bytes(limit)));
+    }
+    if let Some(soft) = memory.reservation().and_then(bytes) {
+        wanted.push(Wanted {
+            controller: "memory",
+            name: "memory reservation",
+            v1: Some(("memory.soft_limit_in_bytes", soft.to_string())),
+            v2: Some(("memory.low", soft.to_string())),
+        });
+    }
+    wanted.extend(swap(memory, cgroups)?);
+    if let Some(swappiness) = memory.swappiness() {
+        let v1 = Some(("memory.swappiness", swappiness.to_string()));
+        wanted.push(Wanted { controller: "memory", name: "swappiness", v1, v2: None });
+    }
+    Ok(wanted)
+}
+
+/// `swap` is memory and swap together. With a memory limit alone docker allows as much swap again; so does this, where
+/// the kernel counts swap.
+fn swap(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Option<Wanted>, PlanError> {
+    let limit = memory.limit().and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let sum = match (memory.swap(), limit) {
+        (None | Some(0), Some(limit)) if counts_swap(cgroups) => Some(limit.saturating_mul(2)),
+        (None | Some(0), _) => return Ok(None),
+        (Some(swap), _) => u64::try_from(swap).ok(),
+    };
+    let v2 = match (sum, limit) {
+        (None, _) => "max".to_owned(),
+        (Some(sum), Some(limit)) if sum >= limit => (sum - limit).to_string(),
+        (Some(sum), _) => {
+            let value = sum.to_string();
+            return Err(PlanError::Invalid {
+                field: "linux.resources.memory.swap",
+                value,
+                reason: "isn't at least the memory limit, which it includes",
+            });
+        }
+    };
+    Ok(Some(Wanted {
+        controller: "memory",
+        name: "swap",
+        v1: Some(("memory.memsw.limit_in_bytes", sum.map_or_else(|| "-1".to_owned(), |sum| sum.to_string()))),
+        v2: Some(("memory.swap.max", v2)),
+    }))
+}
+
+fn counts_swap(cgroups: &Cgroups) -> bool {
+    match cgroups.mode {
+        // The file isn't in the root of the hierarchy, and every cgroup below has it when swap is counted.
+        CgroupMode::V2 => Path::new("/proc/swaps").exists() && has_below(cgroups, "memory.swap.max"),
+        _ => {
+            cgroups.legacy("memory").is_some_and(|memory| memory.join("memory.memsw.limit_in_bytes").exists())
+        }
+    }
+}
+
+fn has_below(cgroups: &Cgroups, file: &str) -> bool {
+    let Some(parent) = &cgroups.unified else { return false };
+    parent.join(file).exists() || parent.join(DEFAULT_PARENT).join(file).exists()
+}
+
+fn cpu_wishes(cpu: &LinuxCpu, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
+    let refused = [
+        ("realtimeRuntime", cpu.realtime_runtime().is_some_and(|value| value != 0)),
+        ("realtimePeriod", cpu.realtime_period().is_some_and(|value| value != 0)),
+        ("cpus", given(cpu.cpus().as_deref()) && cgroups.mode != CgroupMode::V2),
+        ("mems", given(cpu.mems().as_deref()) && cgroups.mode != CgroupMode::V2),
+        ("burst", cpu.burst().is_some_and(|value| value != 0)),
+        ("idle", cpu.idle().is_some_and(|value| value != 0)),
+    ];
+    if let Some((name, _)) = refused.into_iter().find(|(_, asked)| *asked) {
+        return Err(PlanError::unsupported(
+            format!("linux.resources.cpu.{name}"),
+            "it isn't supported on this host",
+        ));
+    }
+    let mut wanted = Vec::new();
+    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
+        wanted.push(Wanted {
+            controller: "cpu",
+            name: "CPU shares",
+            v1: Some(("cpu.shares", shares.to_string())),
+            v2: Some(("cpu.weight", weight(shares).to_string())),
+        });
+    }
+    let (quota, period) =
+        (cpu.quota().filter(|quota| *quota > 0), cpu.period().filter(|period| *period != 0));
+    if quota.is_some() || period.is_some() {
+        wanted.extend(bandwidth(quota, period));
+    }
+    for (name, file, list) in
+        [("CPU set", "cpuset.cpus", cpu.cpus()), ("memory node", "cpuset.mems", cpu.mems())]
+    {
+        if let Some(list) = list.clone().filter(|list| !list.is_empty()) {
+            wanted.push(Wanted::same("cpuset", name, file, list));
+        }
+    }
+    Ok(wanted)
+}
+
+fn given(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
+
+/// v1's 2 to 262144 on v2's 1 to 10000, as runc and systemd convert it.
+fn weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+}
+
+/// v1 has a file for each, v2 one for both. The period comes first: a quota is judged by it.
+fn bandwidth(quota: Option<i64>, period: Option<u64>) -> Vec<Wanted> {
+    let limit = quota.map_or_else(|| "max".to_owned(), |quota| quota.to_string());
+    let both = format!("{limit} {}", period.unwrap_or(100_000));
+    let one = |v1, v2| Wanted { controller: "cpu", name: "CPU", v1, v2 };
+    let mut wanted = Vec::new();
+    if let Some(period) = period {
+        wanted.push(one(Some(("cpu.cfs_period_us", period.to_string())), Some(("cpu.max", both.clone()))));
+    }
+    if let Some(quota) = quota {
+        wanted.push(one(Some(("cpu.cfs_quota_us", quota.to_string())), Some(("cpu.max", both))));
+    }
+    wanted
+}
+
+/// `unified`: files of v2, as they are.
+fn add_unified(plan: &mut CgroupPlan, resources: &LinuxResources) -> Result<(), PlanError> {
+    let Some(files) = resources.unified().as_ref().filter(|files| !files.is_empty()) else { return Ok(()) };
+    let Some(unified) = &mut plan.unified else {
+        return Err(PlanError::unsupported("linux.resources.unified", "no v2 cgroup can be made here"));
+    };
+    let mut files: Vec<_> = files.iter().collect();
+    files.sort_unstable();
+    for (file, value) in files {
+        if file.contains('/') || !file.contains('.') {
+            let field = "linux.resources.unified";
+            return Err(PlanError::Invalid {
+                field,
+                value: file.clone(),
+                reason: "isn't the name of a cgroup file",
+            });
+        }
+        unified.settings.push((file.clone(), value.clone()));
+    }
+    Ok(())
+}
