@@ -60,12 +60,12 @@ impl Store {
             lowers.push(self.second_empty_layer());
         }
         let (upper, work) = top.map(|(upper, work)| (upper.to_owned(), work.to_owned())).unzip();
-        // The kernel's configuration may turn these on, and then a writable top isn't what other programs and
-        // `LayerStack` read in it.
-        let mut list = vec!["index=off", "metacopy=off", "redirect_dir=off"];
-        if options.user_xattr {
-            list.push("userxattr");
-        }
+        // The kernel's configuration may turn these features on, and then a writable top isn't what other programs
+        // and `LayerStack` read in it. `userxattr` turns off the last two, and refuses to be told.
+        let mut list = match options.user_xattr {
+            true => vec!["index=off", "userxattr"],
+            false => vec!["index=off", "metacopy=off", "redirect_dir=off"],
+        };
         if options.volatile && upper.is_some() {
             list.push("volatile");
         }
