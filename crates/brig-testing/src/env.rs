@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -116,11 +115,16 @@ impl TestEnv {
 
     /// A call of brig as another user.
     pub fn command_as_user(&self, uid: u32, args: &[&str]) -> Invocation {
+        self.program_as_user(uid, self.reachable_binary(), args)
+    }
+
+    /// A call of another program as another user.
+    pub fn program_as_user(&self, uid: u32, program: impl AsRef<Path>, args: &[&str]) -> Invocation {
         let home = self.user_home(uid);
-        let mut command = self.hermetic(&self.reachable_binary(), &home);
-        command.args(args).uid(uid).gid(uid).current_dir(&home);
+        let mut command = self.hermetic(program.as_ref(), &home);
+        command.args(args).current_dir(&home);
         command.env("XDG_DATA_HOME", home.join("data")).env("XDG_RUNTIME_DIR", home.join("run"));
-        Invocation::new(command, self.path())
+        Invocation::new(command, self.path()).by_user(uid)
     }
 
     /// A call of another program in this environment, such as skopeo.
@@ -128,6 +132,14 @@ impl TestEnv {
         let mut command = self.hermetic(program.as_ref(), &self.home());
         command.args(args).env("XDG_RUNTIME_DIR", self.home().join("run"));
         Invocation::new(command, self.path())
+    }
+
+    /// Writes a file into another user's home, owned by that user; its path.
+    pub fn write_for_user(&self, uid: u32, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.user_home(uid).join(name);
+        fs::write(&path, contents).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        chown(&path, Some(uid), Some(uid)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
     }
 
     /// Where another user's files are.
@@ -258,6 +270,15 @@ mod tests {
         let output = output.success();
         assert!(output.stdout.contains("24 80"), "{}", output.stdout);
         assert!(output.stdout.contains("got a"), "{}", output.stdout);
+    }
+
+    #[test]
+    fn another_user_has_a_terminal_too() {
+        crate::need!(crate::need_root());
+        let env = env("sh");
+        let call = env.command_as_user(ORDINARY_USER, &["-c", "id -u; test -t 0 && stty size"]);
+        let output = call.run_on_terminal("").success();
+        assert!(output.stdout.contains("65534") && output.stdout.contains("24 80"), "{}", output.stdout);
     }
 
     #[test]

@@ -25,13 +25,21 @@ pub struct Invocation {
     command: Command,
     stdin: Option<Vec<u8>>,
     timeout: Duration,
+    uid: Option<u32>,
     dir: PathBuf,
 }
 
 impl Invocation {
     /// A command; `dir` is what [`Output::normalized`] calls `$ENV`.
     pub(crate) fn new(command: Command, dir: &Path) -> Self {
-        Self { command, stdin: None, timeout: PATIENCE, dir: dir.into() }
+        Self { command, stdin: None, timeout: PATIENCE, uid: None, dir: dir.into() }
+    }
+
+    /// Runs as another user, without groups.
+    pub(crate) fn by_user(mut self, uid: u32) -> Self {
+        self.command.uid(uid).gid(uid);
+        self.uid = Some(uid);
+        self
     }
 
     /// More arguments.
@@ -130,17 +138,21 @@ impl Invocation {
     #[track_caller]
     pub fn spawn_on_terminal(self) -> OnTerminal {
         let (master, slave) = open_terminal();
-        // A controlling terminal is taken by a process without one: setsid does that after the fork.
+        // A controlling terminal is taken by the first process of a session: setsid makes itself that, and becomes
+        // the command.
         let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(self.command.get_program()).args(self.command.get_args());
+        command.arg("--ctty").arg(self.command.get_program()).args(self.command.get_args());
         command.env_clear();
         command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env("TERM", "xterm");
         if let Some(dir) = self.command.get_current_dir() {
             command.current_dir(dir);
         }
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
+        }
         let clone = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("another descriptor"));
-        command.stdin(clone(&slave)).stdout(clone(&slave)).stderr(clone(&slave)).process_group(0);
+        command.stdin(clone(&slave)).stdout(clone(&slave)).stderr(clone(&slave));
         let shown = self.shown();
         let child = start(&mut command, &shown);
         drop((slave, command));

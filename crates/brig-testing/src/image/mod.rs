@@ -7,6 +7,8 @@ mod layer;
 mod publish;
 mod samples;
 
+pub use brig_oci::media_type::Compression;
+pub use brig_oci::{Digest, Platform};
 pub use builder::{ImageBuilder, IndexBuilder};
 pub use docker_archive::docker_archive;
 pub use layer::{Layer, LayerBuilder};
@@ -18,8 +20,7 @@ pub use samples::{
 
 #[cfg(test)]
 mod tests {
-    use brig_oci::media_type::Compression;
-    use brig_oci::{Document, Kind, KindChoice, Platform};
+    use brig_oci::{Document, Kind, KindChoice};
 
     use super::*;
     use crate::{Guest, Registry, need};
