@@ -98,6 +98,11 @@ impl Connection {
             return;
         };
         let sent = if self.queued() == 0 { self.try_send(&header, payload) } else { 0 };
+        // What has been sent goes now and then, also for a client that never catches up.
+        if self.sent > self.queued() {
+            self.queue.drain(..self.sent);
+            self.sent = 0;
+        }
         let header_sent = sent.min(header.len());
         self.queue.extend_from_slice(&header[header_sent..]);
         self.queue.extend_from_slice(&payload[sent - header_sent..]);

@@ -68,8 +68,9 @@ impl Log {
                 self.record(stream, piece, &time)?;
             } else {
                 unfinished.extend_from_slice(piece);
-                self.record(stream, &unfinished, &time)?;
-                unfinished.clear();
+                let whole = whole_characters(&unfinished);
+                self.record(stream, &unfinished[..whole], &time)?;
+                unfinished.drain(..whole);
             }
         }
         unfinished.extend_from_slice(data);
@@ -184,5 +185,85 @@ fn escape_byte(into: &mut Vec<u8>, byte: u8) {
             into.extend_from_slice(b"\\u00");
             into.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(write: impl FnOnce(&mut Log)) -> Vec<(String, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = Log::open(&path).unwrap();
+        write(&mut log);
+        log.finish().unwrap();
+        read(&path)
+    }
+
+    fn read(path: &Path) -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let values = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let field = |value: &serde_json::Value, name| value[name].as_str().unwrap().to_owned();
+        values.map(|value| (field(&value, "stream"), field(&value, "log"))).collect()
+    }
+
+    fn texts(pieces: &[&[u8]]) -> Vec<String> {
+        let records = records(|log| pieces.iter().for_each(|piece| log.write(Stream::Out, piece).unwrap()));
+        records.into_iter().map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn lines_are_put_together_from_pieces() {
+        assert_eq!(texts(&[b"a", b"b\nc", b"\n", b"\n", b"d"]), ["ab\n", "c\n", "\n", "d"]);
+    }
+
+    #[test]
+    fn streams_dont_mix() {
+        let records = records(|log| {
+            log.write(Stream::Out, b"out").unwrap();
+            log.write(Stream::Err, b"err\n").unwrap();
+            log.write(Stream::Out, b"put\n").unwrap();
+        });
+        let expected = [("stderr", "err\n"), ("stdout", "output\n")];
+        assert_eq!(records, expected.map(|(stream, text)| (stream.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn every_byte_survives_or_is_replaced() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(texts(&[&all]).concat(), String::from_utf8_lossy(&all));
+        assert_eq!(texts(&["ü€😀\"\\\t\r\n".as_bytes()]), ["ü€😀\"\\\t\r\n"]);
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        for (before, character) in [(0, "é"), (1, "é"), (2, "€"), (3, "😀"), (1, "😀")] {
+            let line = "x".repeat(before) + &character.repeat(20_000) + "\n";
+            for size in [1000, 4096, 16_383, 16_384, 65_536, 100_000] {
+                let pieces: Vec<_> = line.as_bytes().chunks(size).collect();
+                let texts = texts(&pieces);
+                assert_eq!(texts.concat(), line, "{before} {character} {size}");
+                assert!(texts.iter().all(|text| text.len() <= MAX_RECORD));
+                assert!(texts.iter().rev().skip(1).all(|text| text.len() > MAX_RECORD - 7));
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_of_exactly_one_record_is_one() {
+        let line = "x".repeat(MAX_RECORD - 1) + "\n";
+        assert_eq!(texts(&[line.as_bytes()]), [line]);
+    }
+
+    #[test]
+    fn a_half_record_of_a_crash_spoils_no_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, "{\"log\":\"half").unwrap();
+        let mut log = Log::open(&path).unwrap();
+        log.write(Stream::Out, b"whole\n").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"log\":\"half\n{\"log\":\"whole\\n\""), "{text}");
     }
 }

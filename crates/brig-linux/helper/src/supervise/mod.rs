@@ -31,6 +31,7 @@ use crate::enter::{self, Payload};
 /// Becomes the supervisor of the container whose plan is on descriptor 0, with its creator on descriptor 1. Returns the
 /// exit status.
 pub(crate) fn run() -> libc::c_int {
+    sys::keep_heap_small();
     let Ok(mut first) = birth::first_connection() else { return libc::EXIT_FAILURE };
     match born(&first) {
         Ok(mut server) => {
