@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
+use crate::excerpt::excerpt;
+
 /// A hash algorithm that content may be addressed by (image-spec `descriptor.md`, "Registered Algorithms").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
@@ -114,7 +116,7 @@ impl FromStr for Digest {
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
         // Error text must not carry an unbounded remote string.
-        let shown = || input.chars().take(200).collect::<String>();
+        let shown = || excerpt(input, 200);
         let Some((name, hex)) = input.split_once(':') else {
             return Err(DigestError::NoAlgorithm { input: shown() });
         };
@@ -235,9 +237,30 @@ mod tests {
             "sha256:44136FA355B3678A1146AD16F7E8649E94FB4FC21FE77E8310C060F61CAAFF8A",
             "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a0",
             "md5:d41d8cd98f00b204e9800998ecf8427e",
+            "sha512:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+            "SHA256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+            "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8é",
+            "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\n",
             "../sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
         ] {
             assert!(input.parse::<Digest>().is_err(), "{input}");
         }
+    }
+
+    #[test]
+    fn json_holds_digests_as_strings() {
+        let digest: Digest = serde_json::from_str(&format!("\"{EMPTY_OBJECT}\"")).unwrap();
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{EMPTY_OBJECT}\""));
+        // An escape keeps the parser from lending the text.
+        let escaped = EMPTY_OBJECT.replace(':', "\\u003a");
+        assert_eq!(serde_json::from_str::<Digest>(&format!("\"{escaped}\"")).unwrap(), digest);
+        assert!(serde_json::from_str::<Digest>("\"sha256:x\"").is_err());
+        assert!(serde_json::from_str::<Digest>("null").is_err());
+    }
+
+    #[test]
+    fn an_error_shows_a_tame_part_of_the_input() {
+        let error = format!("\x1b[2J{}", "x".repeat(10_000)).parse::<Digest>().unwrap_err().to_string();
+        assert!(error.len() < 500 && !error.contains('\x1b'), "{error}");
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::excerpt::excerpt;
 use crate::media_type;
 use crate::platform::Platform;
 
@@ -110,10 +111,10 @@ pub struct RunConfig {
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// The program and its first arguments.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "text_or_list", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
     /// Default arguments, or the program where there is no entry point.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "text_or_list", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
     /// The working directory.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
@@ -160,7 +161,7 @@ pub struct ImageConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// Always `layers`.
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "null_is_default")]
     pub kind: String,
     /// The digests of the uncompressed layers, lowest first.
     #[serde(default, deserialize_with = "null_is_default")]
@@ -227,6 +228,20 @@ pub enum DocumentError {
     UnknownType {
         /// The type.
         media_type: String,
+    },
+    /// It calls itself one kind of document and holds the other (CVE-2021-41190).
+    #[error("the document is announced as `{media_type}`, but holds `{field}`")]
+    WrongShape {
+        /// What it is announced as, or calls itself.
+        media_type: String,
+        /// The field that doesn't belong.
+        field: &'static str,
+    },
+    /// The schema version isn't 2.
+    #[error("the document has schema version {version}; brig reads version 2")]
+    SchemaVersion {
+        /// What it says.
+        version: u64,
     },
     /// Too many layers or manifests.
     #[error("the document lists {count} {what}, more than the {MAX_DESCRIPTORS} that brig takes")]
@@ -350,6 +365,8 @@ struct Probe {
     layers: Option<serde::de::IgnoredAny>,
     #[serde(default)]
     manifests: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    fs_layers: Option<serde::de::IgnoredAny>,
 }
 
 impl Probe {
@@ -370,8 +387,8 @@ impl Probe {
         let media_type = match (inside, announced) {
             (Some(inside), Some(outside)) if inside != outside => {
                 return Err(DocumentError::MediaTypeMismatch {
-                    inside: inside.into(),
-                    outside: outside.into(),
+                    inside: excerpt(inside, 200),
+                    outside: excerpt(outside, 200),
                 });
             }
             (Some(known), _) | (None, Some(known)) => known,
@@ -379,9 +396,28 @@ impl Probe {
             (None, None) => media_type::OCI_MANIFEST,
         };
         if !media_type::is_index(media_type) && !media_type::is_manifest(media_type) {
-            return Err(DocumentError::UnknownType { media_type: media_type.chars().take(200).collect() });
+            return Err(DocumentError::UnknownType { media_type: excerpt(media_type, 200) });
         }
+        self.check_shape(media_type)?;
         Ok(media_type.into())
+    }
+
+    /// Other programs may go by the fields where brig goes by the type; they must see the same document.
+    fn check_shape(&self, media_type: &str) -> Result<(), DocumentError> {
+        let wrong = |field| DocumentError::WrongShape { media_type: media_type.into(), field };
+        match self.schema_version {
+            Some(version) if version != 2 => return Err(DocumentError::SchemaVersion { version }),
+            _ => {}
+        }
+        if self.fs_layers.is_some() {
+            return Err(wrong("fsLayers"));
+        }
+        match (media_type::is_index(media_type), &self.layers, &self.config, &self.manifests) {
+            (true, Some(_), _, _) => Err(wrong("layers")),
+            (true, _, Some(_), _) => Err(wrong("config")),
+            (false, _, _, Some(_)) => Err(wrong("manifests")),
+            _ => Ok(()),
+        }
     }
 
     fn refuse_ambiguity(&self) -> Result<(), DocumentError> {
@@ -420,4 +456,176 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Docker takes one string for a list of one.
+fn text_or_list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum TextOrList {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(match Option::deserialize(deserializer)? {
+        None => Vec::new(),
+        Some(TextOrList::Text(text)) => vec![text],
+        Some(TextOrList::List(list)) => list,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+    fn descriptor(media_type: &str) -> String {
+        format!(r#"{{"mediaType":"{media_type}","digest":"{DIGEST}","size":2}}"#)
+    }
+
+    fn manifest(fields: &str) -> String {
+        format!(r#"{{"schemaVersion":2,"config":{}{fields}}}"#, descriptor(media_type::OCI_CONFIG))
+    }
+
+    fn index(fields: &str) -> String {
+        format!(r#"{{"schemaVersion":2,"manifests":[{}]{fields}}}"#, descriptor(media_type::OCI_MANIFEST))
+    }
+
+    fn parse(text: &str, announced: Option<&str>) -> Result<Document, DocumentError> {
+        Document::parse(text.as_bytes(), announced)
+    }
+
+    #[test]
+    fn the_bytes_stay_as_they_came() {
+        let text = format!(" {}\n", manifest(r#", "layers" : [], "unknown":{"a":[1,2]}"#));
+        let document = parse(&text, None).unwrap();
+        assert_eq!(document.raw(), text.as_bytes());
+        assert_eq!(document.descriptor(), Descriptor::of(media_type::OCI_MANIFEST, text.as_bytes()));
+        assert_eq!(document.children().len(), 1);
+    }
+
+    #[test]
+    fn the_type_is_announced_written_inside_or_seen() {
+        let docker = manifest(&format!(r#","mediaType":"{}""#, media_type::DOCKER_MANIFEST));
+        for (text, announced, expected) in [
+            (manifest(""), None, media_type::OCI_MANIFEST),
+            (index(""), None, media_type::OCI_INDEX),
+            (manifest(""), Some("application/json; charset=utf-8"), media_type::OCI_MANIFEST),
+            (docker.clone(), Some("text/plain"), media_type::DOCKER_MANIFEST),
+            (docker, Some(media_type::DOCKER_MANIFEST), media_type::DOCKER_MANIFEST),
+            (index(""), Some(media_type::DOCKER_LIST), media_type::DOCKER_LIST),
+            (manifest(""), Some("application/vnd.oci.image.manifest.v1+json; a=b"), media_type::OCI_MANIFEST),
+        ] {
+            assert_eq!(parse(&text, announced).unwrap().media_type(), expected, "{text} {announced:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_one_thing_only() {
+        let both = index(&format!(r#","config":{}"#, descriptor(media_type::OCI_CONFIG)));
+        for text in [index(r#","layers":[]"#), both, manifest(r#","manifests":[]"#)] {
+            assert!(matches!(parse(&text, None), Err(DocumentError::Ambiguous { .. })), "{text}");
+        }
+        let as_index = Some(media_type::OCI_INDEX);
+        assert!(matches!(
+            parse(&manifest(""), as_index),
+            Err(DocumentError::WrongShape { field: "config", .. })
+        ));
+        let as_manifest = Some(media_type::OCI_MANIFEST);
+        assert!(matches!(
+            parse(&index(""), as_manifest),
+            Err(DocumentError::WrongShape { field: "manifests", .. })
+        ));
+        let old = manifest(r#","fsLayers":[]"#);
+        assert!(matches!(parse(&old, None), Err(DocumentError::WrongShape { field: "fsLayers", .. })));
+        let inside = manifest(&format!(r#","mediaType":"{}""#, media_type::OCI_MANIFEST));
+        let outside = Some(media_type::DOCKER_MANIFEST);
+        assert!(matches!(parse(&inside, outside), Err(DocumentError::MediaTypeMismatch { .. })));
+        // What Go writes for nothing isn't something.
+        assert!(parse(&index(r#","layers":null"#), None).is_ok());
+    }
+
+    #[test]
+    fn what_can_not_be_verified_or_read_is_refused() {
+        for (text, announced) in
+            [(r#"{"schemaVersion":1}"#, None), ("{}", Some(media_type::DOCKER_SCHEMA1_SIGNED))]
+        {
+            assert!(matches!(parse(text, announced), Err(DocumentError::Schema1)), "{text}");
+        }
+        let third = manifest("").replace(":2,\"config", ":3,\"config");
+        assert!(matches!(parse(&third, None), Err(DocumentError::SchemaVersion { version: 3 })));
+        let html = Some("text/html");
+        assert!(matches!(parse(&manifest(""), html), Err(DocumentError::UnknownType { .. })));
+        for text in ["", "[]", "null", "{", "{}", r#"{"schemaVersion":2}"#, r#"{"schemaVersion":-2}"#] {
+            assert!(parse(text, None).is_err(), "{text}");
+        }
+        for broken in [
+            manifest("").replace("sha256", "md5"),
+            manifest("").replace(r#""size":2"#, r#""size":-2"#),
+            manifest("").replace(r#""size":2"#, r#""size":2.5"#),
+            manifest(r#","config":{}"#),
+            manifest(r#","layers":{}"#),
+            manifest(r#","schemaVersion":1"#),
+        ] {
+            assert!(matches!(parse(&broken, None), Err(DocumentError::Json { .. })), "{broken}");
+        }
+    }
+
+    #[test]
+    fn documents_are_bounded() {
+        let limit = usize::try_from(MAX_DOCUMENT_SIZE).unwrap();
+        let spaces = |length: usize| manifest("") + &" ".repeat(length - manifest("").len());
+        assert!(parse(&spaces(limit), None).is_ok());
+        assert!(matches!(parse(&spaces(limit + 1), None), Err(DocumentError::TooLarge { .. })));
+        let layer = descriptor(media_type::OCI_LAYER);
+        let layers =
+            |count: usize| manifest(&format!(r#","layers":[{}]"#, vec![layer.as_str(); count].join(",")));
+        assert_eq!(parse(&layers(MAX_DESCRIPTORS), None).unwrap().children().len(), MAX_DESCRIPTORS + 1);
+        let many = parse(&layers(MAX_DESCRIPTORS + 1), None);
+        assert!(matches!(many, Err(DocumentError::TooMany { what: "layers", .. })));
+        // Nesting ends in an error, not on the stack.
+        let deep = format!(r#","x":{}{}"#, "[".repeat(500_000), "]".repeat(500_000));
+        drop(parse(&manifest(&deep), None));
+        assert!(
+            ImageConfig::parse(
+                format!("{{\"config\":{{\"Volumes\":{{\"a\":{}", "[".repeat(500_000)).as_bytes()
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn dockers_configs_are_read() {
+        let text = r#"{
+            "architecture":"amd64","os":"linux","variant":null,"created":"2024-01-01T00:00:00Z","history":[{}],
+            "config":{"User":"","Env":null,"Entrypoint":"/bin/sh","Cmd":["a","b"],"Volumes":{"/data":{}},
+                "ExposedPorts":null,"Labels":null,"StopSignal":"SIGTERM","WorkingDir":"/w",
+                "Healthcheck":{"Test":["CMD","true"]},"Shell":["/bin/bash"],"OnBuild":null},
+            "rootfs":{"type":"layers","diff_ids":["sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"]}}"#;
+        let config = ImageConfig::parse(text.as_bytes()).unwrap();
+        assert_eq!(config.platform().to_string(), "linux/amd64");
+        assert_eq!(config.config.entrypoint, ["/bin/sh"]);
+        assert_eq!(config.config.cmd, ["a", "b"]);
+        assert!(config.config.volumes.contains_key("/data") && config.config.env.is_empty());
+        assert_eq!(config.rootfs.diff_ids.len(), 1);
+        for little in
+            ["{}", r#"{"config":null,"rootfs":null}"#, r#"{"rootfs":{"type":null,"diff_ids":null}}"#]
+        {
+            assert!(ImageConfig::parse(little.as_bytes()).is_ok(), "{little}");
+        }
+        assert!(ImageConfig::parse(br#"{"config":{"Entrypoint":{}}}"#).is_err());
+    }
+
+    #[test]
+    fn an_artifacts_config_is_no_image_config() {
+        let document = parse(&manifest(""), None).unwrap();
+        let mut image = Image {
+            descriptor: document.descriptor(),
+            manifest: document.manifest().unwrap().clone(),
+            config: b"{}".to_vec(),
+        };
+        assert!(image.image_config().unwrap().is_some());
+        image.manifest.config.media_type = media_type::WASM_CONFIG.into();
+        assert!(image.image_config().unwrap().is_none());
+    }
 }

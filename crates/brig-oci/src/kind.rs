@@ -30,12 +30,13 @@ impl Kind {
     /// The kind that a runtime's name asks for: brig's own, or one of docker's and containerd's.
     pub fn from_runtime_name(name: &str) -> Option<Self> {
         match name {
-            "linux" | "runc" | "crun" | "youki" | "io.containerd.runc.v2" => Some(Self::Linux),
-            "wasm" | "wasmtime" => Some(Self::Wasm),
-            _ => {
-                let engine = name.strip_prefix("io.containerd.")?.split('.').next()?;
-                matches!(engine, "wasmtime" | "wasmedge" | "wasmer" | "wamr" | "wasm").then_some(Self::Wasm)
-            }
+            "linux" | "runc" | "crun" | "youki" => Some(Self::Linux),
+            "wasm" | "wasmtime" | "crun-wasm" => Some(Self::Wasm),
+            _ => match name.strip_prefix("io.containerd.")?.split('.').next()? {
+                "runc" => Some(Self::Linux),
+                "wasmtime" | "wasmedge" | "wasmer" | "wamr" | "wasm" | "spin" => Some(Self::Wasm),
+                _ => None,
+            },
         }
     }
 }
@@ -95,4 +96,81 @@ fn annotated(annotations: &std::collections::BTreeMap<String, String>) -> Option
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Descriptor;
+
+    fn manifest(config: &str, layers: &[&str]) -> Manifest {
+        Manifest {
+            schema_version: 2,
+            media_type: None,
+            artifact_type: None,
+            config: Descriptor::of(config, b"{}"),
+            layers: layers.iter().map(|layer| Descriptor::of(layer, b"")).collect(),
+            subject: None,
+            annotations: Default::default(),
+        }
+    }
+
+    fn config(json: &str) -> ImageConfig {
+        ImageConfig::parse(json.as_bytes()).unwrap()
+    }
+
+    fn kind(manifest: &Manifest, config: Option<&ImageConfig>) -> Kind {
+        let choice = KindChoice::from_image(manifest, config);
+        assert!(!choice.reason.is_empty());
+        choice.kind
+    }
+
+    #[test]
+    fn runtimes_by_the_names_that_others_use() {
+        for (name, kind) in [
+            ("runc", Some(Kind::Linux)),
+            ("io.containerd.runc.v2", Some(Kind::Linux)),
+            ("wasm", Some(Kind::Wasm)),
+            ("io.containerd.wasmtime.v1", Some(Kind::Wasm)),
+            ("io.containerd.wasmedge.v1", Some(Kind::Wasm)),
+            ("io.containerd.spin.v2", Some(Kind::Wasm)),
+            ("crun-wasm", Some(Kind::Wasm)),
+            ("io.containerd.kata.v2", None),
+            ("io.containerd.", None),
+            ("", None),
+        ] {
+            assert_eq!(Kind::from_runtime_name(name), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_wasm_format_is_seen_and_linux_is_the_rest() {
+        let (linux, wasi) = (
+            config(r#"{"os":"linux","architecture":"amd64"}"#),
+            config(r#"{"os":"wasip1","architecture":"wasm"}"#),
+        );
+        let tar = media_type::OCI_LAYER_GZIP;
+        assert_eq!(kind(&manifest(media_type::OCI_CONFIG, &[tar]), Some(&linux)), Kind::Linux);
+        assert_eq!(kind(&manifest("application/vnd.unknown", &[]), None), Kind::Linux);
+        assert_eq!(kind(&manifest(media_type::OCI_CONFIG, &[tar]), Some(&wasi)), Kind::Wasm);
+        for wasm in [media_type::WASM_CONFIG, media_type::WASM_TO_OCI_CONFIG, media_type::SOLO_CONFIG] {
+            assert_eq!(kind(&manifest(wasm, &[media_type::WASM]), None), Kind::Wasm, "{wasm}");
+        }
+        assert_eq!(
+            kind(&manifest(media_type::OCI_CONFIG, &[media_type::RUNWASI_LAYER]), Some(&linux)),
+            Kind::Wasm
+        );
+    }
+
+    #[test]
+    fn annotations_and_labels_are_honoured() {
+        let linux = config(r#"{"os":"linux","architecture":"amd64"}"#);
+        let mut annotated = manifest(media_type::OCI_CONFIG, &[]);
+        annotated.annotations.insert("run.oci.handler".into(), "wasm".into());
+        assert_eq!(kind(&annotated, Some(&linux)), Kind::Wasm);
+        annotated.annotations.insert("run.oci.handler".into(), "krun".into());
+        assert_eq!(kind(&annotated, Some(&linux)), Kind::Linux);
+        let labelled = config(r#"{"config":{"Labels":{"module.wasm.image/variant":"compat-smart"}}}"#);
+        assert_eq!(kind(&manifest(media_type::OCI_CONFIG, &[]), Some(&labelled)), Kind::Wasm);
+    }
 }

@@ -16,6 +16,7 @@
 
 pub mod digest;
 pub mod document;
+mod excerpt;
 pub mod kind;
 pub mod media_type;
 pub mod platform;

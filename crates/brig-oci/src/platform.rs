@@ -44,7 +44,8 @@ impl Platform {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
             "powerpc64" => "ppc64le",
-            "riscv64" => "riscv64",
+            "x86" => "386",
+            "loongarch64" => "loong64",
             other => other,
         };
         Self::new("linux", architecture)
@@ -87,12 +88,28 @@ impl Platform {
         matches!(self.architecture.to_ascii_lowercase().as_str(), "wasm" | "wasm32")
     }
 
-    /// Whether an image for `self` satisfies a request for `wanted`. A request without a variant takes any.
+    /// Whether an image for `self` satisfies a request for `wanted`.
+    ///
+    /// A request without a variant takes any, except on amd64: code for `v2` and up stops with an illegal instruction
+    /// on a CPU without it, so it has to be asked for, and a request for a level takes the lower ones too.
     pub fn satisfies(&self, wanted: &Self) -> bool {
         let (have, want) = (self.normalized(), wanted.normalized());
-        have.os == want.os
-            && have.architecture == want.architecture
-            && (want.variant.is_none() || have.variant == want.variant)
+        if have.os != want.os || have.architecture != want.architecture {
+            return false;
+        }
+        match (have.amd64_level(), want.amd64_level()) {
+            (Some(have), Some(want)) => have <= want,
+            _ => have.variant == want.variant || (want.variant.is_none() && want.architecture != "amd64"),
+        }
+    }
+
+    /// The microarchitecture level of amd64 code, from 1.
+    fn amd64_level(&self) -> Option<u8> {
+        match (self.architecture.as_str(), self.variant.as_deref()) {
+            ("amd64", None) => Some(1),
+            ("amd64", Some(variant)) => variant.strip_prefix('v')?.parse().ok(),
+            _ => None,
+        }
     }
 }
 
@@ -100,7 +117,7 @@ impl FromStr for Platform {
     type Err = PlatformError;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
-        let error = || PlatformError { input: input.chars().take(200).collect() };
+        let error = || PlatformError { input: crate::excerpt::excerpt(input, 200) };
         let mut parts = input.split('/');
         let (Some(os), Some(architecture)) = (parts.next(), parts.next()) else { return Err(error()) };
         let variant = parts.next();
@@ -149,8 +166,32 @@ mod tests {
     }
 
     #[test]
+    fn a_higher_level_of_amd64_has_to_be_asked_for() {
+        let satisfies =
+            |have: &str, want: &str| have.parse::<Platform>().unwrap().satisfies(&want.parse().unwrap());
+        assert!(satisfies("linux/amd64/v1", "linux/amd64"));
+        assert!(!satisfies("linux/amd64/v3", "linux/amd64"));
+        assert!(satisfies("linux/amd64/v3", "linux/amd64/v3"));
+        assert!(satisfies("linux/amd64", "linux/amd64/v3"));
+        assert!(!satisfies("linux/amd64/v4", "linux/amd64/v3"));
+        assert!(!satisfies("linux/amd64/odd", "linux/amd64"));
+        assert!(!satisfies("linux/amd64", "linux/arm64"));
+        assert!(!satisfies("windows/amd64", "linux/amd64"));
+        assert!(satisfies("wasip1/wasm", "wasi/wasm32"));
+    }
+
+    #[test]
+    fn descriptors_hold_platforms_as_objects() {
+        let text = r#"{"architecture":"amd64","os":"windows","os.version":"10.0.1","os.features":["x"]}"#;
+        let platform: Platform = serde_json::from_str(text).unwrap();
+        assert_eq!(platform.os_version.as_deref(), Some("10.0.1"));
+        assert!(serde_json::to_string(&platform).unwrap().contains(r#""os.version":"10.0.1""#));
+    }
+
+    #[test]
     fn what_is_not_a_platform_is_refused() {
-        for text in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/am d64"] {
+        for text in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/am d64", "linux/arm/", "a/b\n"]
+        {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }

@@ -4,13 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::excerpt::excerpt;
 
 /// The registry that a name without one means.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
 /// The tag that a reference without tag and digest means.
 pub const DEFAULT_TAG: &str = "latest";
-/// The longest repository name, registry included (distribution `reference` grammar).
+/// The longest repository name, without the registry (distribution `reference` grammar).
 const MAX_NAME: usize = 255;
+/// The longest registry, port included: a host name has at most 253 characters.
+const MAX_REGISTRY: usize = 260;
 /// The longest tag (distribution-spec, "Pulling manifests").
 const MAX_TAG: usize = 128;
 
@@ -81,13 +84,17 @@ impl Reference {
         self.to_string()
     }
 
-    /// The name as docker's lists show it: without `docker.io/` and `library/`, and without the digest or tag.
+    /// The name as docker's lists show it: without `docker.io/` and `library/`, and without the digest or tag. What is
+    /// left away is only what parsing puts back.
     pub fn familiar_name(&self) -> String {
-        if self.registry == DEFAULT_REGISTRY {
-            let repository = self.repository.strip_prefix("library/").unwrap_or(&self.repository);
-            return repository.into();
+        let full = || format!("{}/{}", self.registry, self.repository);
+        if self.registry != DEFAULT_REGISTRY {
+            return full();
         }
-        format!("{}/{}", self.registry, self.repository)
+        let official = self.repository.strip_prefix("library/").filter(|rest| !rest.contains('/'));
+        let short = official.unwrap_or(&self.repository);
+        let misread = split_registry(short) != (DEFAULT_REGISTRY, short) || is_image_id(short);
+        if misread { full() } else { short.into() }
     }
 
     /// The same repository with `digest` in place of tag and digest.
@@ -110,13 +117,12 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
-        let invalid = |problem| ReferenceError::Invalid { input: input.chars().take(300).collect(), problem };
+        let invalid = |problem| ReferenceError::Invalid { input: excerpt(input, 300), problem };
         let (rest, digest) = match input.split_once('@') {
             Some((rest, digest)) => {
-                let digest = digest.parse().map_err(|source| ReferenceError::Digest {
-                    input: input.chars().take(300).collect(),
-                    source,
-                })?;
+                let digest = digest
+                    .parse()
+                    .map_err(|source| ReferenceError::Digest { input: excerpt(input, 300), source })?;
                 (rest, Some(digest))
             }
             None => (input, None),
@@ -125,14 +131,11 @@ impl FromStr for Reference {
         if name.is_empty() {
             return Err(invalid("the name is empty"));
         }
-        if name.len() > MAX_NAME {
-            return Err(invalid("the name is longer than 255 characters"));
-        }
         if digest.is_none() && tag.is_none() && is_image_id(name) {
             return Err(invalid("64 hexadecimal characters are an image id, not a name"));
         }
         let (registry, path) = split_registry(name);
-        if !is_registry(registry) {
+        if registry.len() > MAX_REGISTRY || !is_registry(registry) {
             return Err(invalid("the registry is not `host` or `host:port`"));
         }
         let registry = match registry {
@@ -153,6 +156,10 @@ impl FromStr for Reference {
             (DEFAULT_REGISTRY, false) => format!("library/{path}"),
             _ => path.to_owned(),
         };
+        // Of the normalised name, so that a canonical name can always be parsed again.
+        if repository.len() > MAX_NAME {
+            return Err(invalid("the repository is longer than 255 characters"));
+        }
         let tag = match (tag, &digest) {
             (None, None) => Some(DEFAULT_TAG.to_owned()),
             (tag, _) => tag.map(str::to_owned),
@@ -201,9 +208,7 @@ fn is_registry(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, port)) => {
             let address = !v6.is_empty() && v6.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
-            return address
-                && (port.is_empty()
-                    || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()));
+            return address && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
         }
         None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -216,7 +221,12 @@ fn is_registry(text: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    host.split('.').all(label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    host.split('.').all(label) && port.is_none_or(is_port)
+}
+
+/// Digits only: Rust's parser takes a sign too.
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
 fn is_repository(path: &str) -> bool {
@@ -294,6 +304,9 @@ mod tests {
     fn what_is_not_a_reference_is_refused() {
         let id = "a".repeat(64);
         let long = format!("a/{}", "b".repeat(300));
+        // Its normalised form has `library/` before it.
+        let too_long_when_normalised = "b".repeat(248);
+        let long_host = format!("{}example/a", "a.".repeat(200));
         let long_tag = format!("a:{}", "t".repeat(129));
         for input in [
             "",
@@ -318,6 +331,18 @@ mod tests {
             "a.b:99999/c",
             &id,
             &long,
+            &too_long_when_normalised,
+            &long_host,
+            "a.b:+80/c",
+            "a.b:/c",
+            "[::1]x/c",
+            "[::g]:5000/c",
+            "a.b/",
+            "a\n",
+            "a:b\n",
+            "a/B",
+            "a._b",
+            "a.-b",
             &long_tag,
             "ex_ample.com/a",
             "é/a",
@@ -328,10 +353,37 @@ mod tests {
 
     #[test]
     fn familiar_names_leave_out_what_docker_leaves_out() {
-        for (input, expected) in
-            [("busybox", "busybox"), ("me/app", "me/app"), ("localhost:5000/app:v1", "localhost:5000/app")]
-        {
-            assert_eq!(input.parse::<Reference>().unwrap().familiar_name(), expected);
+        for (input, expected) in [
+            ("busybox", "busybox"),
+            ("me/app", "me/app"),
+            ("localhost:5000/app:v1", "localhost:5000/app"),
+            ("docker.io/library/a/b", "library/a/b"),
+            ("docker.io/a.b/c", "docker.io/a.b/c"),
+            ("docker.io/localhost/c", "docker.io/localhost/c"),
+        ] {
+            let reference: Reference = input.parse().unwrap();
+            assert_eq!(reference.familiar_name(), expected);
+            let again: Reference = expected.parse().unwrap();
+            assert_eq!(again.repository(), reference.repository(), "{input}");
         }
+    }
+
+    #[test]
+    fn the_longest_names_can_be_parsed_again() {
+        for input in ["b".repeat(247), format!("{}/{}", "a".repeat(127), "b".repeat(127))] {
+            let canonical = input.parse::<Reference>().unwrap().canonical();
+            assert_eq!(canonical.parse::<Reference>().unwrap().canonical(), canonical);
+        }
+    }
+
+    #[test]
+    fn tag_and_digest_can_be_exchanged() {
+        let digest = Digest::sha256("{}");
+        let tagged: Reference = "a:v1".parse().unwrap();
+        let fixed = tagged.with_digest(digest.clone());
+        assert_eq!(fixed.to_string(), format!("docker.io/library/a@{digest}"));
+        assert_eq!(fixed.without_digest(), fixed);
+        let both: Reference = format!("a:v1@{digest}").parse().unwrap();
+        assert_eq!(both.without_digest(), tagged);
     }
 }
