@@ -135,8 +135,11 @@ fn end_of_record(kept: usize, data: &[u8]) -> Option<usize> {
     (data.len() >= room).then(|| whole_characters(window))
 }
 
-/// The length of `window` without the beginning of a character that goes on behind it.
+/// The length of `window` without the beginning of a character that goes on behind it. A line feed ends everything.
 fn whole_characters(window: &[u8]) -> usize {
+    if window.ends_with(b"\n") {
+        return window.len();
+    }
     let tail = window.len().saturating_sub(3);
     let cut = (tail..window.len()).rev().find(|&at| window[at] >= 0xc0);
     match cut {
@@ -216,6 +219,7 @@ mod tests {
     #[test]
     fn lines_are_put_together_from_pieces() {
         assert_eq!(texts(&[b"a", b"b\nc", b"\n", b"\n", b"d"]), ["ab\n", "c\n", "\n", "d"]);
+        assert_eq!(texts(&[b"a", b"\xf0\nb\n"]), ["a\u{fffd}\n", "b\n"]);
     }
 
     #[test]
