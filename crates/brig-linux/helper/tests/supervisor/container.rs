@@ -13,7 +13,8 @@ use brig_runtime::client::{AttachEnd, AttachIo, Supervisor};
 use brig_runtime::plan::{
     IdMap, IdMaps, PLAN_VERSION, PayloadPlan, Plan, ProcessPlan, RootFs, SupervisorPlan,
 };
-use brig_runtime::{ContainerPaths, Event, ExitStatus, Roots, StateRecord, Timestamp};
+use brig_runtime::record::{RECORD_VERSION, boot_id};
+use brig_runtime::{ContainerPaths, Event, ExitStatus, Roots, State, StateRecord, Timestamp};
 
 /// A container that isn't started yet.
 pub(crate) struct Container {
@@ -66,6 +67,26 @@ impl Container {
         };
         let plan = Plan { version: PLAN_VERSION, supervisor, payload: payload(args) };
         Self { roots, paths, plan, dir }
+    }
+
+    /// With the record that the engine writes when it creates a container.
+    pub(crate) fn created(&self) {
+        let plan = &self.plan.supervisor;
+        let record = StateRecord {
+            version: RECORD_VERSION,
+            id: plan.id.clone(),
+            kind: plan.kind.clone(),
+            state: State::Created,
+            boot_id: boot_id().unwrap(),
+            supervisor: None,
+            payload: None,
+            cgroups: Vec::new(),
+            exit: None,
+            created_at: plan.created_at.parse().unwrap(),
+            started_at: None,
+            finished_at: None,
+        };
+        record.write(&self.paths.state()).unwrap();
     }
 
     /// In the foreground: the first connection is attached.

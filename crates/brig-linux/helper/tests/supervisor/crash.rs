@@ -103,3 +103,31 @@ fn a_container_whose_supervisor_was_killed_starts_again() {
     assert_eq!(container.connect().status().unwrap().state, State::Running);
     drop(again);
 }
+
+#[test]
+fn an_end_that_is_killed_anywhere_leaves_something_that_can_be_mended() {
+    for delay in 0..30 {
+        let mut container = Container::new("exit 0");
+        container.plan.supervisor.auto_remove = delay % 2 == 0;
+        for name in 0..20 {
+            let dir = container.paths.upper().join(format!("dir{name}"));
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("file"), "x").unwrap();
+        }
+        container.created();
+        let mut running = container.spawn();
+        // The birth isn't waited for: the payload ends about then.
+        std::thread::sleep(std::time::Duration::from_micros(2_000 + delay * 500));
+        // It may have ended already.
+        let _ = running.helper.kill();
+        running.helper.wait().unwrap();
+        if !container.paths.dir().exists() {
+            continue;
+        }
+        // A record is there as long as the directory has anything in it.
+        if std::fs::read_dir(container.paths.dir()).unwrap().count() > 0 {
+            let seen = sweep(&container.paths).unwrap();
+            assert!(matches!(seen.record.state, State::Created | State::Stopped), "{seen:?}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use brig_runtime::liveness::sweep;
 use brig_runtime::plan::{CgroupDir, CgroupPlan};
 use brig_runtime::{ExitReason, State};
 
@@ -70,6 +71,27 @@ fn cgroups_are_named_in_the_record_and_gone_at_the_end() {
     assert!(status.success());
     for dir in &cgroups.0 {
         assert!(!dir.exists(), "{}", dir.display());
+    }
+}
+
+#[test]
+fn a_lost_containers_cgroups_are_swept_or_taken_over() {
+    for swept in [true, false] {
+        let mut container = Container::new("sleep 60 & exec sleep 60");
+        let Some(cgroups) = Cgroups::give(&mut container, &["freezer", "memory"]) else { return };
+        let mut running = container.start();
+        running.helper.kill().unwrap();
+        running.helper.wait().unwrap();
+        assert!(cgroups.0.iter().all(|dir| dir.exists()));
+        if swept {
+            assert!(sweep(&container.paths).unwrap().lost);
+            assert!(!cgroups.0.iter().any(|dir| dir.exists()));
+            continue;
+        }
+        let again = container.start();
+        container.connect().signal(libc::SIGKILL).unwrap();
+        again.wait();
+        assert!(!cgroups.0.iter().any(|dir| dir.exists()));
     }
 }
 
