@@ -107,7 +107,12 @@ pub fn sweep(paths: &ContainerPaths) -> Result<Observed, LivenessError> {
     if !observed.lost {
         return Ok(observed);
     }
-    let Some(_change) = change_lock(paths)? else { return observe(paths) };
+    let _change = match change_lock(paths, Duration::ZERO) {
+        Ok(lock) => lock,
+        // A supervisor lives after all: a new one.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return observe(paths),
+        Err(source) => return Err(LivenessError::Lock { path: paths.lock(), source }),
+    };
     let record = StateRecord::read(&paths.state())?;
     if !record.state.is_active() {
         return Ok(Observed { record, lost: false });
@@ -123,18 +128,33 @@ pub fn sweep(paths: &ContainerPaths) -> Result<Observed, LivenessError> {
     Ok(Observed { record, lost: true })
 }
 
+/// Makes sure that nothing of a stopped container is left but its files, before these are removed: waits for its
+/// supervisor if that is still cleaning up, at most `patience`, and removes the cgroups that the record names. Nobody
+/// can start the container while the lock is held that this returns.
+///
+/// # Errors
+/// [`LivenessError::Lock`] with `WouldBlock` when the container runs.
+pub fn retire(paths: &ContainerPaths, patience: Duration) -> Result<ChangeLock, LivenessError> {
+    let lock =
+        change_lock(paths, patience).map_err(|source| LivenessError::Lock { path: paths.lock(), source })?;
+    match StateRecord::read(&paths.state()) {
+        Ok(record) if in_this_boot(&record) => end_leftovers(&record)?,
+        Ok(_) => {}
+        // A half-made container has none, and has had no supervisor.
+        Err(RecordError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(source.into()),
+    }
+    Ok(lock)
+}
+
 fn held(paths: &ContainerPaths) -> Result<bool, LivenessError> {
     is_held(&paths.lock()).map_err(|source| LivenessError::Lock { path: paths.lock(), source })
 }
 
-/// `None` when a supervisor lives after all. The run directory is gone after a boot.
-fn change_lock(paths: &ContainerPaths) -> Result<Option<ChangeLock>, LivenessError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(paths.run_dir());
-    match made.and_then(|()| ChangeLock::take(&paths.lock(), Duration::ZERO)) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(source) => Err(LivenessError::Lock { path: paths.lock(), source }),
-    }
+/// The run directory is gone after a boot.
+fn change_lock(paths: &ContainerPaths, patience: Duration) -> io::Result<ChangeLock> {
+    DirBuilder::new().recursive(true).mode(0o700).create(paths.run_dir())?;
+    ChangeLock::take(&paths.lock(), patience)
 }
 
 fn in_this_boot(record: &StateRecord) -> bool {
@@ -266,6 +286,26 @@ mod tests {
         record.write(&paths.state()).unwrap();
         sweep(&paths).unwrap();
         assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_container_retires_once_its_supervisor_has_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, _) = container(&dir, State::Stopped);
+        let lock = SupervisorLock::take(&paths.lock(), Duration::ZERO, || false).unwrap();
+        let Err(LivenessError::Lock { source, .. }) = retire(&paths, Duration::ZERO) else {
+            panic!("retired")
+        };
+        assert_eq!(source.kind(), io::ErrorKind::WouldBlock);
+        let ending = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(lock);
+        });
+        let retired = retire(&paths, Duration::from_secs(10)).unwrap();
+        ending.join().unwrap();
+        drop(retired);
+        fs::remove_file(paths.state()).unwrap();
+        retire(&paths, Duration::ZERO).unwrap();
     }
 
     #[test]

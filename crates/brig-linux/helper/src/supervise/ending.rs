@@ -59,7 +59,7 @@ impl Server {
         let status = self.exit_status(wait);
         self.end_execs();
         self.journal.stopped(status.clone());
-        self.tell_events(&status);
+        self.journal.event("die", &[("exitCode", &status.code.to_string())]);
         self.hear_the_last();
         if self.plan.supervisor.auto_remove {
             self.clean_up();
@@ -136,13 +136,6 @@ impl Server {
             // On an error it isn't waited for; its end is the cgroup's.
             let _ = sys::poll(&mut fds, i32::try_from(DRAIN.as_millis()).unwrap_or_default());
             self.end_exec(index);
-        }
-    }
-
-    fn tell_events(&mut self, status: &ExitStatus) {
-        self.journal.event("die", &[("exitCode", &status.code.to_string())]);
-        if self.timers.stopping {
-            self.journal.event("stop", &[]);
         }
     }
 

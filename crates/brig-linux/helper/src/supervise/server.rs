@@ -73,8 +73,6 @@ pub(super) struct Timers {
     pub(super) accept: Option<Instant>,
     /// The time is over: SIGKILL was sent for it.
     pub(super) timed_out: bool,
-    /// A stop was asked for.
-    pub(super) stopping: bool,
     /// SIGKILL was sent, for whatever reason.
     pub(super) killed: bool,
 }
@@ -212,7 +210,6 @@ impl Server {
             (Some(earlier), Some(deadline)) => Some(earlier.min(deadline)),
             (earlier, deadline) => earlier.or(deadline),
         };
-        self.timers.stopping = true;
         if let Err(error) = self.signal_payload(signal) {
             self.journal.warn(format!("can't send signal {signal}: {error}"));
         }
