@@ -162,6 +162,9 @@ pub(crate) fn follow(subject: &Subject, from: &Url, location: &str) -> Result<Ur
     if !url.username().is_empty() || url.password().is_some() {
         return refuse(&url, "it carries a user name");
     }
+    if is_loopback(&url) && !is_loopback(from) {
+        return refuse(&url, "it is this machine, and the registry is not");
+    }
     if from.scheme() == "https" && url.scheme() == "http" {
         // A registry behind a proxy that ends TLS often doesn't know that it is behind one.
         let same = same_host(from, &url) && (url.port().is_none() || url.port() == from.port());
@@ -229,6 +232,9 @@ mod tests {
             "http://r.example:80801/x",
             "http://r.example:81/x",
             "file:///etc/passwd",
+            "https://localhost/x",
+            "https://127.1:6443/x",
+            "https://[::1]/x",
             "https://u:p@r.example/x",
         ] {
             assert_eq!(to(refused), None, "{refused}");

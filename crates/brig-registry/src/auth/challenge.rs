@@ -174,4 +174,20 @@ mod tests {
         let many = "a, ".repeat(1000);
         assert_eq!(parse(&[&many]).len(), MAX_CHALLENGES);
     }
+
+    #[test]
+    fn any_text_is_survived() {
+        let parts = ["Bearer", " ", "realm", "=", "\"", "\\", ",", "Basic", "abc==", "\t", "~", "x"];
+        let mut state = 1_usize;
+        for _ in 0..20_000 {
+            let text: String = (0..12)
+                .map(|_| {
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    parts[(state >> 33) % parts.len()]
+                })
+                .collect();
+            parse(&[&text]);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -157,13 +158,14 @@ impl AuthStore {
     }
 
     /// The files that docker and podman use, where they exist: `$REGISTRY_AUTH_FILE`,
-    /// `$XDG_RUNTIME_DIR/containers/auth.json`, `$XDG_CONFIG_HOME/containers/auth.json`, then `config.json` in
-    /// `$DOCKER_CONFIG` or `~/.docker`. Reads files: not for an async thread.
+    /// `$XDG_RUNTIME_DIR/containers/auth.json` (without the variable `/run/containers/<uid>/auth.json`),
+    /// `$XDG_CONFIG_HOME/containers/auth.json`, then `config.json` in `$DOCKER_CONFIG` or `~/.docker`. Reads files: not for an async thread.
     ///
     /// # Errors
     /// A file exists and can't be read or parsed.
     pub fn from_environment() -> Result<Self, AuthStoreError> {
-        Self::from_files(&default_paths(|name| std::env::var_os(name).map(PathBuf::from)))
+        let uid = std::fs::metadata("/proc/self").map(|process| process.uid()).ok();
+        Self::from_files(&default_paths(uid, |name| std::env::var_os(name).map(PathBuf::from)))
     }
 
     /// The given files in their order of precedence; one that doesn't exist is left out. Reads files: not for an async
@@ -321,14 +323,19 @@ fn normalized(key: &str) -> &str {
     }
 }
 
-fn default_paths(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+fn default_paths(uid: Option<u32>, variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     let variable = |name: &str| variable(name).filter(|path| !path.as_os_str().is_empty());
     let home = variable("HOME");
     let config = variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+    let runtime = match variable("XDG_RUNTIME_DIR") {
+        Some(path) => Some(path.join("containers")),
+        // Where `podman login` writes as root.
+        None => uid.map(|uid| PathBuf::from(format!("/run/containers/{uid}"))),
+    };
     let docker = variable("DOCKER_CONFIG").or_else(|| home.as_ref().map(|home| home.join(".docker")));
     [
         variable("REGISTRY_AUTH_FILE"),
-        variable("XDG_RUNTIME_DIR").map(|path| path.join("containers/auth.json")),
+        runtime.map(|path| path.join("auth.json")),
         config.map(|path| path.join("containers/auth.json")),
         docker.map(|path| path.join("config.json")),
     ]
@@ -433,7 +440,7 @@ mod tests {
 
     #[test]
     fn the_default_files_in_their_order() {
-        let paths = default_paths(|name| match name {
+        let paths = default_paths(Some(7), |name| match name {
             "HOME" => Some("/h".into()),
             "XDG_RUNTIME_DIR" => Some("/r".into()),
             "XDG_CONFIG_HOME" => Some("".into()),
@@ -445,5 +452,7 @@ mod tests {
             paths,
             ["/a", "/r/containers/auth.json", "/h/.config/containers/auth.json", "/h/.docker/config.json"]
         );
+        let bare = default_paths(Some(7), |_| None);
+        assert_eq!(bare, [PathBuf::from("/run/containers/7/auth.json")]);
     }
 }

@@ -82,6 +82,9 @@ fn realm(subject: &Subject, registry: &Url, challenge: &Challenge) -> Result<Url
     if !realm.username().is_empty() || realm.password().is_some() {
         return refuse("it carries a user name");
     }
+    if is_loopback(&realm) && !is_loopback(registry) {
+        return refuse("it is this machine, and the registry is not");
+    }
     match (realm.scheme(), registry.scheme()) {
         ("https", _) => Ok(realm),
         ("http", "https") => refuse("it is plain HTTP, and the registry is not"),
@@ -180,6 +183,7 @@ mod tests {
         assert!(!allowed("http://registry.example/", "http://evil.example/token"));
         assert!(!allowed("http://127.0.0.1:5000/", "http://evil.example/token"));
         assert!(!allowed("https://registry.example/", "https://user:pass@auth.example/token"));
+        assert!(!allowed("https://registry.example/", "https://localhost/token"));
         assert!(!allowed("https://registry.example/", "file:///etc/passwd"));
         assert!(!allowed("https://registry.example/", "/token"));
     }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use brig_oci::{Descriptor, Document, Reference, media_type};
-use brig_registry::{Client, ClientOptions, Credential, Error};
+use brig_registry::{Client, Credential, Error};
 use bytes::Bytes;
 
 use crate::fake::{client, content, descriptor, drain, options};
@@ -124,7 +124,7 @@ async fn pull(client: &Client, reference: &Reference) -> (Document, Vec<Bytes>) 
 #[tokio::test]
 async fn a_round_trip_byte_for_byte() {
     let Some(registry) = Registry::plain() else { return };
-    let (client, reference) = (client_with_time(options()), registry.reference("team/app:v1"));
+    let (client, reference) = (Client::new(options()), registry.reference("team/app:v1"));
     let pushed = push(&client, &reference).await;
     assert_eq!(pull(&client, &reference).await, pushed);
     let found = client.head(&reference).await.unwrap();
@@ -147,18 +147,12 @@ async fn a_round_trip_byte_for_byte() {
     assert!(matches!(client.blob(&reference, &missing, 0).await, Err(Error::BlobNotFound { .. })));
 }
 
-/// The real registry syncs its files, which takes longer than a fake does.
-fn client_with_time(mut options: ClientOptions) -> Client {
-    options.idle_timeout = Duration::from_secs(20);
-    Client::new(options)
-}
-
 #[tokio::test]
 async fn chunks_are_taken() {
     let Some(registry) = Registry::plain() else { return };
     let mut options = options();
     options.chunk_size = Some(1_000_000);
-    let (client, reference) = (client_with_time(options), registry.reference("a"));
+    let (client, reference) = (Client::new(options), registry.reference("a"));
     let blob = content(3_500_000);
     client.push_blob(&reference, &descriptor(&blob), &blob).await.unwrap();
     let mut stream = client.blob(&reference, &descriptor(&blob), 0).await.unwrap();
@@ -168,7 +162,7 @@ async fn chunks_are_taken() {
 #[tokio::test]
 async fn wrong_content_is_refused_by_the_registry() {
     let Some(registry) = Registry::plain() else { return };
-    let (client, reference) = (client_with_time(options()), registry.reference("a:t"));
+    let (client, reference) = (Client::new(options()), registry.reference("a:t"));
     let claimed = Descriptor::new("x", descriptor(b"other").digest, 5);
     let error = client.push_blob(&reference, &claimed, &Bytes::from_static(b"hello")).await.unwrap_err();
     assert!(
@@ -196,7 +190,7 @@ async fn a_password_file_is_answered() {
         options
             .auth
             .insert(&registry.host, Credential::Basic { username: "user".into(), password: password.into() });
-        client_with_time(options)
+        Client::new(options)
     };
     let reference = registry.reference("a:t");
     let pushed = push(&with_password("pass"), &reference).await;
@@ -245,26 +239,81 @@ async fn certificates_are_verified() {
     }
     let reference = registry.reference("a:t");
     // This machine is trusted without a certificate.
-    let pushed = push(&client_with_time(options()), &reference).await;
+    let pushed = push(&Client::new(options()), &reference).await;
     let mut strict = options();
     strict.insecure_loopback = false;
-    let error = client_with_time(strict.clone()).resolve(&reference).await.unwrap_err();
+    let error = Client::new(strict.clone()).resolve(&reference).await.unwrap_err();
     assert!(matches!(error, Error::Tls { .. }), "{error:?}");
     let directory = registry.directory.path().join("certs.d").join(&registry.host);
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::copy(&certificate, directory.join("ca.crt")).unwrap();
     strict.certs_dirs = vec![registry.directory.path().join("certs.d")];
-    assert_eq!(pull(&client_with_time(strict.clone()), &reference).await, pushed);
+    assert_eq!(pull(&Client::new(strict.clone()), &reference).await, pushed);
     std::fs::write(directory.join("client.cert"), "not a certificate").unwrap();
-    let error = client_with_time(strict).resolve(&reference).await.unwrap_err();
+    let error = Client::new(strict).resolve(&reference).await.unwrap_err();
     assert!(matches!(error, Error::Certificate { .. }), "{error:?}");
     assert!(rustls::crypto::CryptoProvider::get_default().is_none(), "the process's default was touched");
+}
+
+/// What the test below runs in a process of its own: `SSL_CERT_FILE` is of a whole process.
+#[tokio::test]
+async fn child_that_trusts_a_file() {
+    let Ok(reference) = std::env::var("BRIG_TEST_REFERENCE") else { return };
+    let mut strict = options();
+    strict.insecure_loopback = false;
+    let error = Client::new(strict).resolve(&reference.parse().unwrap()).await.unwrap_err();
+    let text = match &error {
+        Error::Tls { source, .. } => format!("tls: {source}"),
+        Error::ManifestNotFound { .. } | Error::RepositoryNotFound { .. } => "connected".to_owned(),
+        other => format!("{other:?}"),
+    };
+    println!("child says: {text}");
+}
+
+/// An authority, and a certificate for 127.0.0.1 that it signed.
+fn make_certificates(root: &Path) -> bool {
+    let script = "set -e; cd \"$1\"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=brig test CA' -keyout ca.key -out ca.pem
+        openssl req -newkey rsa:2048 -nodes -subj '/CN=127.0.0.1' -keyout key.pem -out leaf.csr
+        printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' > leaf.ext
+        openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile leaf.ext -out cert.pem";
+    let made = run("sh", &["-c", script, "sh", root.to_str().unwrap()]);
+    made.is_some_and(|made| made.status.success())
+}
+
+#[tokio::test]
+async fn the_systems_authorities_can_be_a_file() {
+    let Some(registry) = Registry::start(|root| match make_certificates(root) {
+        true => {
+            let path = root.display();
+            format!("  tls:\n    certificate: {path}/cert.pem\n    key: {path}/key.pem\n")
+        }
+        false => String::new(),
+    }) else {
+        return;
+    };
+    let authority = registry.directory.path().join("ca.pem");
+    if !authority.exists() {
+        eprintln!("skipped: openssl is not installed");
+        return;
+    }
+    let child = |file: Option<&Path>| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "debian::child_that_trusts_a_file", "--nocapture"]);
+        command.env("BRIG_TEST_REFERENCE", registry.reference("a:t").to_string());
+        command.env_remove("SSL_CERT_DIR").env_remove("SSL_CERT_FILE");
+        command.envs(file.map(|file| ("SSL_CERT_FILE", file)));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let (trusting, other) = (child(Some(&authority)), child(None));
+    assert!(trusting.contains("child says: connected"), "{trusting}");
+    assert!(other.contains("child says: tls: "), "{other}");
 }
 
 #[tokio::test]
 async fn skopeo_reads_what_was_pushed_and_the_other_way_round() {
     let Some(registry) = Registry::plain() else { return };
-    let client = client_with_time(options());
+    let client = Client::new(options());
     let reference = registry.reference("app:v1");
     let (document, _) = push(&client, &reference).await;
     let layout = registry.directory.path().join("layout");

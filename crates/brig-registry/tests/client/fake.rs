@@ -95,13 +95,21 @@ async fn note(log: &Mutex<Vec<Seen>>, request: Request<Body>) -> Seen {
     seen
 }
 
-/// Options with short waits.
+/// Options for servers that answer late only because the machine is busy.
 pub(crate) fn options() -> ClientOptions {
     let mut options = ClientOptions::default();
     options.backoff = Duration::from_millis(2);
-    options.idle_timeout = Duration::from_millis(400);
-    options.connect_timeout = Duration::from_millis(600);
+    options.idle_timeout = Duration::from_secs(20);
     options.certs_dirs = Vec::new();
+    options
+}
+
+/// Options for servers that are slow on purpose: few attempts, short waits.
+pub(crate) fn impatient() -> ClientOptions {
+    let mut options = options();
+    options.idle_timeout = Duration::from_millis(500);
+    options.connect_timeout = Duration::from_millis(700);
+    options.retries = 1;
     options
 }
 
