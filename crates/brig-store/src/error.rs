@@ -82,6 +82,12 @@ pub enum StoreError {
         /// The size its descriptor gives, in bytes.
         expected: u64,
     },
+    /// An earlier write failed, and what is there can't be gone on with.
+    #[error("an earlier write of {digest} failed: begin it again")]
+    BrokenIngest {
+        /// Of which content.
+        digest: Digest,
+    },
     /// Content isn't what its digest says.
     #[error("the content has digest {found}, but {expected} was expected")]
     DigestMismatch {

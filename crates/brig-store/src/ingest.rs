@@ -36,6 +36,8 @@ pub struct BlobWriter {
     offset: u64,
     resumed: u64,
     hasher: Hasher,
+    /// A write failed, and the file may not be what was hashed.
+    broken: bool,
 }
 
 impl Store {
@@ -57,6 +59,7 @@ impl Store {
             size: descriptor.size,
             offset: 0,
             resumed: 0,
+            broken: false,
             hasher: descriptor.digest.algorithm().hasher(),
             lock,
         });
@@ -120,6 +123,7 @@ impl BlobWriter {
         io::Seek::rewind(&mut self.lock.file()).context("rewind", &self.part)?;
         self.offset = 0;
         self.resumed = 0;
+        self.broken = false;
         self.hasher = self.digest.algorithm().hasher();
         Ok(())
     }
@@ -130,12 +134,16 @@ impl BlobWriter {
         let Some(end) = end else {
             return Err(StoreError::Overrun { digest: self.digest.clone(), expected: self.size });
         };
+        if self.broken {
+            return Err(StoreError::BrokenIngest { digest: self.digest.clone() });
+        }
         if let Err(error) = self.lock.file().write_all(bytes) {
+            self.broken = true;
             // A full disk stays full as long as the partial file is kept; after another error it may end in a torn
             // write, which must not be counted.
-            let emptied = if is_full(&error) { 0 } else { self.offset };
-            // The first error is the one to tell.
-            let _ = self.lock.file().set_len(emptied);
+            let kept = if is_full(&error) { 0 } else { self.offset };
+            // The first error is the one to tell; what can't be cut off makes the next attempt fail its digest.
+            let _ = self.lock.file().set_len(kept);
             return Err(error).context("write", &self.part);
         }
         self.hasher.update(bytes);
@@ -146,6 +154,9 @@ impl BlobWriter {
     /// Verifies size and digest and makes the blob visible. Wrong content is discarded; content that ended early is
     /// kept, to be continued.
     pub fn commit(self) -> Result<()> {
+        if self.broken {
+            return Err(StoreError::BrokenIngest { digest: self.digest });
+        }
         if self.offset != self.size {
             let found = self.offset;
             return Err(StoreError::SizeMismatch { digest: self.digest, expected: self.size, found });

@@ -147,7 +147,7 @@ impl Store {
         &self,
         expected: &Digest,
         compression: Compression,
-        reader: impl Read,
+        reader: impl Read + Send,
         options: &UnpackOptions,
     ) -> Result<Layer> {
         if let Some(layer) = self.layer(expected)? {
@@ -166,7 +166,7 @@ impl Store {
         &self,
         expected: &Digest,
         compression: Compression,
-        reader: impl Read,
+        reader: impl Read + Send,
         options: &UnpackOptions,
     ) -> Result<Layer> {
         let layer = self.layer_at(expected);
@@ -229,7 +229,7 @@ fn unpack_into(
     dir: &Path,
     expected: &Digest,
     compression: Compression,
-    reader: impl Read,
+    reader: impl Read + Send,
     options: &UnpackOptions,
 ) -> Result<()> {
     fsutil::make_dir(dir)?;

@@ -6,7 +6,7 @@
 //!                           limit             sparse, bounded     descriptors
 //! ```
 //!
-//! One pass and bounded memory: a read buffer, the header records of one entry, and the attributes of directories
+//! One pass and bounded memory: a few read buffers, the header records of one entry, and the attributes of directories
 //! (which are set at the end, since what is put into a directory changes its time).
 //!
 //! # What a hostile tar can't do
@@ -178,13 +178,18 @@ pub(crate) struct Unpacked {
 pub(crate) fn unpack(
     expected: &Digest,
     compression: Compression,
-    reader: impl Read,
+    reader: impl Read + Send,
     root: OwnedFd,
     unmade: &mut dyn io::Write,
     options: &UnpackOptions,
 ) -> Result<Unpacked> {
-    let mut stream = Stream::new(compression, reader, expected.algorithm(), options.max_bytes)?;
-    let mut tree = Tree::new(root, unmade, options);
+    std::thread::scope(|scope| {
+        let stream = Stream::new(compression, reader, expected.algorithm(), options.max_bytes, scope)?;
+        unpack_stream(stream, Tree::new(root, unmade, options), options)
+    })
+}
+
+fn unpack_stream(mut stream: Stream<'_>, mut tree: Tree<'_>, options: &UnpackOptions) -> Result<Unpacked> {
     let mut headers = Headers::new(options.max_entries);
     while let Some(mut entry) = headers.next(&mut stream)? {
         make(&mut tree, &mut stream, &mut entry, options)?;
