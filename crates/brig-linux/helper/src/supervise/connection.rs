@@ -6,6 +6,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     pub(super) gone: bool,
     queue: Vec<u8>,
     sent: usize,
+    /// When it last read something, or had nothing to read.
+    progress: Instant,
 }
 
 impl Connection {
@@ -61,12 +64,29 @@ impl Connection {
             gone: false,
             queue: Vec::new(),
             sent: 0,
+            progress: Instant::now(),
         })
     }
 
     /// How many bytes wait for the client to read.
     pub(super) fn queued(&self) -> usize {
         self.queue.len() - self.sent
+    }
+
+    /// What it may be behind before the process's output waits for it, in bytes. Little for those who wait for each
+    /// other anyhow; enough for a terminal that is slow for a moment.
+    fn high_water(&self) -> usize {
+        if self.patient { 64 * 1024 } else { 256 * 1024 }
+    }
+
+    /// Whether it has so much to read that more has to wait.
+    pub(super) fn is_behind(&self) -> bool {
+        self.queued() > self.high_water()
+    }
+
+    /// When its time is over to read something while it holds others up.
+    pub(super) fn stalls_at(&self, patience: Duration) -> Option<Instant> {
+        if self.patient || !self.is_behind() { None } else { self.progress.checked_add(patience) }
     }
 
     /// Memory that this client makes the supervisor hold.
@@ -143,7 +163,10 @@ impl Connection {
 
     fn written(&mut self, result: io::Result<usize>) -> usize {
         match result {
-            Ok(count) => count,
+            Ok(count) => {
+                self.progress = Instant::now();
+                count
+            }
             Err(error) if is_momentary(&error) => 0,
             Err(_) => {
                 // EPIPE, ECONNRESET: the client has left. That is its right, and nobody is to be told.

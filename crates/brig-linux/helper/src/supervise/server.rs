@@ -1,11 +1,12 @@
 //! The loop of a living supervisor: one thread, one `poll`, and everything that happens is one turn of it.
 //!
 //! # Clients that are slow
-//! Output goes to the log first and then to every client that is attached. The creator of a foreground container and
-//! the client of an exec are *patient*: behind [`HIGH_WATER`] bytes that they haven't read, the process's output isn't
-//! read either, so that it waits in its pipe, as it would for a slow reader of a shell's pipeline. Killing that client
-//! ends it. Everybody else who falls [`MAX_BEHIND`] bytes behind loses the connection (and finds all in the log). So
-//! memory is bounded, and only the one who started it in the foreground can hold the payload up.
+//! Output goes to the log first and then to every client that is attached. While one of them has more than
+//! its share of bytes to read, the process's output isn't read, so that it waits in its pipe, as it would
+//! for a slow reader in a shell's pipeline: whoever reads loses nothing. A client that doesn't read at all for
+//! [`STALL`] while others wait for it loses its connection (and finds all in the log), unless it is *patient*: the
+//! creator of a foreground container, and the client of an exec, may hold up what they started for as long as they
+//! live. So memory is bounded, and only the one who started a process can stop it by not reading.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,10 +25,8 @@ use super::log::{Log, Stream};
 use super::session::Session;
 use super::sys;
 
-/// What a patient client may be behind before the process's output waits, in bytes.
-const HIGH_WATER: usize = 64 * 1024;
-/// What any other client may be behind before it loses its connection, in bytes.
-const MAX_BEHIND: usize = 1024 * 1024;
+/// How long a client that isn't patient may hold up a process without reading anything.
+const STALL: Duration = Duration::from_secs(5);
 /// What all connections together may make the supervisor hold, in bytes; the greatest loses its connection.
 const MAX_HELD: usize = 8 * 1024 * 1024;
 /// Connections at a time.
@@ -169,9 +168,9 @@ impl Server {
         }
     }
 
-    /// Whether a patient client of this session has enough to read.
+    /// Whether a client of this session has enough to read.
     fn is_held_up(&self, session: u32) -> bool {
-        self.connections.iter().any(|c| c.patient && c.is_bound_to(session) && c.queued() > HIGH_WATER)
+        self.connections.iter().any(|connection| connection.is_bound_to(session) && connection.is_behind())
     }
 
     /// Moves output once from a session to its clients, and of the payload to the log; says how many bytes.
@@ -300,8 +299,9 @@ impl Server {
 
     /// Cuts off who holds too much, and forgets who is gone.
     fn enforce_bounds(&mut self) {
+        let now = Instant::now();
         for connection in &mut self.connections {
-            connection.gone |= !connection.patient && connection.queued() > MAX_BEHIND;
+            connection.gone |= connection.stalls_at(STALL).is_some_and(|at| at <= now);
             connection.gone |= connection.half_closed && !connection.expects();
         }
         let mut held: usize = self.connections.iter().map(Connection::held).sum();
@@ -331,7 +331,8 @@ impl Server {
     /// Milliseconds until the next timer, for `poll`.
     fn next_timer(&self) -> i32 {
         let Timers { timeout, kill, accept, .. } = self.timers;
-        let Some(next) = [timeout, kill, accept].into_iter().flatten().min() else { return -1 };
+        let stalls = self.connections.iter().filter_map(|connection| connection.stalls_at(STALL));
+        let Some(next) = [timeout, kill, accept].into_iter().flatten().chain(stalls).min() else { return -1 };
         let rest = next.saturating_duration_since(Instant::now());
         // Rounded up: a timer that isn't due yet would be waited for in a busy loop.
         i32::try_from(rest.as_millis().saturating_add(1)).unwrap_or(i32::MAX)
