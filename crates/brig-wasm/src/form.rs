@@ -185,10 +185,10 @@ impl Form {
             return Err(FormError::NotWasm { head: hex_head(bytes) });
         };
         let mut names = Names::default();
-        names.read(bytes).map_err(|error| FormError::Corrupt {
+        names.read(bytes).map_err(|Bad { offset, message }| FormError::Corrupt {
             encoding,
-            offset: u64::try_from(error.offset()).unwrap_or(u64::MAX),
-            message: error.message().to_owned(),
+            offset,
+            message,
         })?;
         Ok(names.into_form(encoding))
     }
@@ -259,6 +259,25 @@ fn hex_head(bytes: &[u8]) -> String {
     head.join(" ")
 }
 
+/// Where the sections stop making sense, and why.
+struct Bad {
+    offset: u64,
+    message: String,
+}
+
+impl Bad {
+    fn new(offset: usize, message: &str) -> Self {
+        // No machine has more bytes than that.
+        Self { offset: u64::try_from(offset).unwrap_or(u64::MAX), message: message.into() }
+    }
+}
+
+impl From<wasmparser::BinaryReaderError> for Bad {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        Self::new(error.offset(), error.message())
+    }
+}
+
 /// What the imports and exports say, while they are read.
 #[derive(Default)]
 struct Names {
@@ -269,7 +288,7 @@ struct Names {
 }
 
 impl Names {
-    fn read(&mut self, bytes: &[u8]) -> Result<(), wasmparser::BinaryReaderError> {
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Bad> {
         let mut parser = Parser::new(0);
         let mut rest = bytes;
         loop {
@@ -291,13 +310,12 @@ impl Names {
                 Payload::End(_) => return Ok(()),
                 payload => self.section(payload).map(|()| 0)?,
             };
-            // Past the end there is nothing left, and the parser says so in the next round.
-            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-            rest = rest.get(skip..).unwrap_or_default();
+            let after = usize::try_from(skip).ok().and_then(|skip| rest.get(skip..));
+            rest = after.ok_or_else(|| Bad::new(bytes.len(), "unexpected end"))?;
         }
     }
 
-    fn section(&mut self, payload: Payload<'_>) -> Result<(), wasmparser::BinaryReaderError> {
+    fn section(&mut self, payload: Payload<'_>) -> Result<(), Bad> {
         match payload {
             Payload::ImportSection(section) => {
                 for group in section {
@@ -325,7 +343,7 @@ impl Names {
         Ok(())
     }
 
-    fn core_imports(&mut self, group: Imports<'_>) -> Result<(), wasmparser::BinaryReaderError> {
+    fn core_imports(&mut self, group: Imports<'_>) -> Result<(), Bad> {
         match group {
             Imports::Single(_, import) => self.core_import(import.module, import.name),
             Imports::Compact1 { module, items } => {

@@ -12,10 +12,16 @@
 
 pub mod form;
 pub mod request;
+pub mod runner;
+
+mod child;
 
 #[cfg(feature = "engine")]
 mod engine;
+#[cfg(feature = "engine")]
+pub mod plugin;
 
+pub use child::{COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, compile_in_child};
 pub use form::{Encoding, Form, FormError, NotRunnable, Role, Wasi};
 pub use request::{CompileReport, CompileRequest, Preopen, RunRequest};
 

@@ -90,8 +90,8 @@ fn from_guest(name: &str, error: &wasmtime::Error, refused: Option<Refused>) -> 
     let trap = error.downcast_ref::<Trap>();
     let trace = error.downcast_ref::<WasmBacktrace>().filter(|trace| !trace.frames().is_empty());
     let trace = trace.map(ToString::to_string);
-    if let Some(refused) = refused.filter(|_| is_out_of_memory(trap)) {
-        return Ending::new(name, ExitReason::Memory, exit::CODE_MEMORY, refused.to_string(), trace);
+    if let Some(message) = memory_message(trap, refused) {
+        return Ending::new(name, ExitReason::Memory, exit::CODE_MEMORY, message, trace);
     }
     // A trap says in its innermost error what it is; what stands around it is the backtrace, which comes below.
     let cause = match trap {
@@ -110,10 +110,11 @@ fn trap_message(cause: String) -> String {
     }
 }
 
-/// How a guest ends that couldn't grow its memory: with an abort (`unreachable`), with a null pointer that it used, or,
-/// when it couldn't even be instantiated, with no trap.
-fn is_out_of_memory(trap: Option<&Trap>) -> bool {
-    matches!(trap, None | Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds))
+/// Whether a guest ended because it couldn't grow its memory: with an abort (`unreachable`), with a null pointer that
+/// it used, or, when it couldn't even be instantiated, with no trap.
+pub(crate) fn memory_message(trap: Option<&Trap>, refused: Option<Refused>) -> Option<String> {
+    let fits = matches!(trap, None | Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds));
+    refused.filter(|_| fits).map(|refused| refused.to_string())
 }
 
 impl std::fmt::Display for Refused {

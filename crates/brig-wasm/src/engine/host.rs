@@ -47,7 +47,7 @@ impl Host {
             builder.inherit_network();
         }
         if !request.precise_clocks {
-            builder.monotonic_clock(CoarseMonotonic { start: Instant::now() }).wall_clock(CoarseWall);
+            builder.monotonic_clock(CoarseMonotonic::new()).wall_clock(CoarseWall);
         }
         Ok(Self { wasi: builder.build_p1(), limiter: Limiter::new(request.memory) })
     }
@@ -67,11 +67,19 @@ fn preopen(builder: &mut WasiCtxBuilder, directory: &Preopen) -> Result<(), Fail
 }
 
 /// Clocks without a grant, rounded down to [`COARSE_CLOCK_NANOS`].
-struct CoarseMonotonic {
+pub(crate) struct CoarseMonotonic {
     start: Instant,
 }
 
-struct CoarseWall;
+/// The same for the time of the day.
+pub(crate) struct CoarseWall;
+
+impl CoarseMonotonic {
+    /// Begins at 0.
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
 
 impl HostMonotonicClock for CoarseMonotonic {
     fn resolution(&self) -> u64 {
@@ -106,7 +114,7 @@ mod tests {
 
     #[test]
     fn clocks_without_a_grant_step() {
-        let clock = CoarseMonotonic { start: Instant::now() };
+        let clock = CoarseMonotonic::new();
         std::thread::sleep(Duration::from_millis(1));
         assert!(clock.now() >= 1_000_000 && clock.now() % COARSE_CLOCK_NANOS == 0);
         assert_eq!(CoarseWall.now().as_nanos() % u128::from(COARSE_CLOCK_NANOS), 0);

@@ -35,6 +35,12 @@ impl Limiter {
         Self { limit, used: 0, last: 0, refused: None }
     }
 
+    /// From now on. What is there already stays, also when it is more.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.refused = None;
+    }
+
     /// The last growth that was refused.
     pub(crate) fn refused(&self) -> Option<Refused> {
         self.refused

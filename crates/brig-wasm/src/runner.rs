@@ -1,0 +1,154 @@
+//! The runner inside this library, and its file.
+//!
+//! The runner is a static program that this crate's build script builds. It is written to brig's own directory when it
+//! is first needed, under a name that holds its digest, so that a brig never starts the runner of another.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The program; empty when this build has none.
+#[cfg(feature = "embed")]
+static PROGRAM: &[u8] = include_bytes!(env!("BRIG_RUNNER"));
+#[cfg(not(feature = "embed"))]
+static PROGRAM: &[u8] = &[];
+
+/// The first half of the program's SHA-256, in hexadecimal.
+#[cfg(feature = "embed")]
+const DIGEST: &str = env!("BRIG_RUNNER_DIGEST");
+#[cfg(not(feature = "embed"))]
+const DIGEST: &str = "none";
+
+/// Why the runner can't be put into place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunnerError {
+    /// This build was made without it.
+    #[error(
+        "this build of brig can't run wasm: it was made without the runner (feature `embed` of brig-wasm, \
+         or only for lints and documentation)"
+    )]
+    NotEmbedded,
+    /// Its file can't be written.
+    #[error("the wasm runner can't be written to `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Puts the runner into `dir`, an existing directory that only brig writes to, and returns its path. When it is there
+/// already, that is one `stat`.
+pub fn install(dir: &Path) -> Result<PathBuf, RunnerError> {
+    if PROGRAM.is_empty() {
+        return Err(RunnerError::NotEmbedded);
+    }
+    let path = dir.join(format!("brig-runner-{DIGEST}"));
+    if is_complete(&path, PROGRAM) {
+        return Ok(path);
+    }
+    write(&path, PROGRAM).map_err(|source| RunnerError::Write { path: path.clone(), source })?;
+    Ok(path)
+}
+
+/// What compiled code depends on beside the binary itself: the runner that compiles and runs it (the version of
+/// wasmtime, its cargo features, every tunable: all of it is in the digest of the program), and what this processor
+/// can do. Fit for a file name. Compiled code of another key is never loaded.
+pub fn engine_key() -> String {
+    format!("{DIGEST}-{}-{:04x}", std::env::consts::ARCH, cpu_features())
+}
+
+fn is_complete(path: &Path, program: &[u8]) -> bool {
+    // It gets its name when it is whole; the size is for the case that the machine went down in between.
+    fs::metadata(path).is_ok_and(|found| u64::try_from(program.len()) == Ok(found.len()))
+}
+
+fn write(path: &Path, program: &[u8]) -> io::Result<()> {
+    // Two processes may do this at once: each has its own temporary file, and both results are the same.
+    let temporary = path.with_extension(std::process::id().to_string());
+    let written = write_new(&temporary, program).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_new(path: &Path, program: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(program)?;
+    file.set_permissions(fs::Permissions::from_mode(0o555))?;
+    file.sync_all()
+}
+
+/// One bit for each feature that cranelift looks for in the processor that it compiles on.
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> u32 {
+    macro_rules! bits {
+        ($($name:tt)*) => { [$(std::is_x86_feature_detected!($name)),*] };
+    }
+    pack(&bits!("sse3" "ssse3" "sse4.1" "sse4.2" "cmpxchg16b" "popcnt" "avx" "avx2" "fma" "bmi1" "bmi2"
+        "avx512bitalg" "avx512dq" "avx512f" "avx512vl" "avx512vbmi" "lzcnt"))
+}
+
+/// One bit for each feature that cranelift looks for in the processor that it compiles on.
+#[cfg(target_arch = "aarch64")]
+fn cpu_features() -> u32 {
+    macro_rules! bits {
+        ($($name:tt)*) => { [$(std::arch::is_aarch64_feature_detected!($name)),*] };
+    }
+    pack(&bits!("lse" "paca" "fp16"))
+}
+
+/// Cranelift asks nothing on other processors that this library knows about.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn cpu_features() -> u32 {
+    0
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn pack(bits: &[bool]) -> u32 {
+    bits.iter().fold(0, |packed, &bit| packed << 1 | u32::from(bit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_file_name_and_stays_the_same() {
+        let key = engine_key();
+        assert!(key.chars().all(|char| char.is_ascii_alphanumeric() || "-_".contains(char)), "{key}");
+        assert_eq!(key, engine_key());
+    }
+
+    #[test]
+    fn a_program_is_written_once_and_repaired_when_it_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        assert!(!is_complete(&path, b"#!/bin/sh\n"));
+        write(&path, b"#!/bin/sh\n").unwrap();
+        assert!(is_complete(&path, b"#!/bin/sh\n"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o555);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "#!/b").unwrap();
+        assert!(!is_complete(&path, b"#!/bin/sh\n"));
+        write(&path, b"#!/bin/sh\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"#!/bin/sh\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let missing = Path::new("/nonexistent/brig");
+        match install(missing) {
+            Err(RunnerError::Write { path, .. }) => assert!(path.starts_with(missing)),
+            Err(RunnerError::NotEmbedded) => assert!(PROGRAM.is_empty()),
+            Ok(path) => panic!("installed to {}", path.display()),
+        }
+    }
+}
