@@ -101,6 +101,9 @@ impl Server {
         check_signal(signal)?;
         match self.signal_payload(signal) {
             Ok(()) => done(),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                refuse("not_running", "the payload has ended")
+            }
             Err(error) => refuse("failed", format!("can't send signal {signal}: {error}")),
         }
     }
