@@ -1,1 +1,65 @@
-//! brig-engine
+//! The engine: images in, containers out, Linux and wasm through one type.
+//!
+//! [`Engine`] is for async hosts, [`blocking::Engine`] for others (the `brig` command is one). Both are cheap to clone,
+//! have no global state, print nothing, install no signal handlers and reap only what they started. A container that
+//! is started has a supervisor of its own and outlives the program that started it.
+//!
+//! With the feature `plugin`, [`plugin`] calls components in this process, behind the engine's wall alone.
+
+mod doctor;
+mod engine;
+mod error;
+mod events;
+mod fsck;
+mod hints;
+mod layers;
+mod names;
+mod progress;
+mod session;
+#[cfg(feature = "registry")]
+mod transfer;
+mod users;
+#[cfg(feature = "wasm")]
+mod wasm;
+
+pub mod blocking;
+mod containers;
+mod images;
+
+#[cfg(feature = "plugin")]
+pub use brig_wasm::plugin;
+
+pub use brig_oci::{Digest, Kind, Platform, Reference};
+pub use brig_runtime::logs::LogOptions;
+pub use brig_runtime::{
+    Event, ExitReason, ExitStatus, Limits, State, Timestamp, client, exit, logs, protocol,
+};
+pub use brig_store::FsckReport;
+pub use containers::{
+    AttachOptions, ContainerInfo, CreateOptions, ExecOptions, Isolation, Network, Volume, signal,
+};
+pub use doctor::{Check, Verdict, doctor};
+pub use engine::{Engine, EngineOptions};
+pub use error::{Error, ErrorKind, Result};
+pub use events::Events;
+pub use images::{ImageDetails, ImageSummary, ResolvedImage, Wanted};
+#[cfg(feature = "registry")]
+pub use images::{PullOptions, PushOptions};
+pub use progress::{Progress, ProgressSink};
+pub use session::{Session, SessionOutput};
+
+/// The version of the OCI runtime specification that containers are described by.
+pub const OCI_RUNTIME_VERSION: &str = "1.3.0";
+/// The version of wasmtime that wasm containers run under.
+pub const WASMTIME_VERSION: &str = "48";
+
+/// A reference as docker's lists show it: without what is the default.
+pub fn familiar(reference: &str) -> String {
+    let Ok(parsed) = reference.parse::<Reference>() else { return reference.to_owned() };
+    match (parsed.tag(), parsed.digest()) {
+        (Some("latest"), None) => parsed.familiar_name(),
+        (Some(tag), _) => format!("{}:{tag}", parsed.familiar_name()),
+        (None, Some(digest)) => format!("{}@{digest}", parsed.familiar_name()),
+        (None, None) => parsed.familiar_name(),
+    }
+}

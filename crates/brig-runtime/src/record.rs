@@ -135,10 +135,12 @@ pub struct MountRecord {
 /// The wasm that a container runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WasmRecord {
-    /// The digest of the module's bytes.
+    /// The key that its compiled code is kept under.
     pub module: String,
     /// The form: `module command wasip1`, `component command wasip2`, …
     pub form: String,
+    /// The file that holds the bytes: a blob, a file of an unpacked layer, or the bare file.
+    pub source: PathBuf,
 }
 
 /// A process, named so that a reused pid isn't taken for it.

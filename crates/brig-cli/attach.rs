@@ -1,0 +1,157 @@
+//! The foreground: this terminal as the standard streams of a process in a container, until one of them is done.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use brig_engine::blocking::Engine;
+use brig_engine::client::{AttachEnd, AttachIo, ClientError, Supervisor, Wake, WakeAction};
+use brig_engine::logs::{LogRecord, LogStream};
+use brig_engine::protocol::Request;
+use brig_engine::{AttachOptions, ContainerInfo, Error, ExecOptions, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+
+use crate::{output, terminal};
+
+/// docker's keys: ctrl-p ctrl-q.
+const DETACH_KEYS: [u8; 2] = [16, 17];
+/// The signals that a foreground container gets in brig's place.
+const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// Starts a created or stopped container in the foreground.
+pub(crate) fn run(engine: &Engine, container: &ContainerInfo) -> Result<ExitCode> {
+    // Before the start: a signal between the start and the handlers would kill brig, not the payload.
+    let signals = Signals::listen()?;
+    let stdin = container.spec.stdin_open;
+    let options = AttachOptions { stdin, size: terminal::size().filter(|_| container.spec.tty) };
+    let supervisor = engine.start(container, Some(&options))?;
+    let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin };
+    pump(engine, supervisor, &target, signals)
+}
+
+/// Attaches to a running container.
+pub(crate) fn attach(engine: &Engine, name: &str, stdin: bool) -> Result<ExitCode> {
+    let signals = Signals::listen()?;
+    let container = engine.container(name)?;
+    let stdin = stdin && container.spec.stdin_open;
+    let mut supervisor = engine.attach(&container, stdin)?;
+    if let (true, Some((rows, cols))) = (container.spec.tty, terminal::size()) {
+        supervisor.resize(rows, cols).map_err(failed(&container.spec.name))?;
+    }
+    pump(engine, supervisor, &Target { name: &container.spec.name, tty: container.spec.tty, stdin }, signals)
+}
+
+/// Runs another process in a running container.
+pub(crate) fn exec(engine: &Engine, name: &str, mut options: ExecOptions) -> Result<ExitCode> {
+    let signals = Signals::listen()?;
+    options.size = terminal::size().filter(|_| options.tty);
+    let (tty, stdin, detach) = (options.tty, options.interactive, options.detach);
+    let supervisor = engine.exec(name, &options)?;
+    if detach {
+        return Ok(ExitCode::SUCCESS);
+    }
+    pump(engine, supervisor, &Target { name, tty, stdin }, signals)
+}
+
+/// Writes a record of a log to the stream that it came from.
+pub(crate) fn write_record(record: &LogRecord<'_>, timestamps: bool) -> Result<()> {
+    match record.stream {
+        LogStream::Stderr => {
+            let shown = record.show(&mut io::stderr().lock(), timestamps);
+            shown.map_err(|source| Error::Io { action: "write to standard error", path: None, source })
+        }
+        LogStream::Stdout => output::finish(record.show(&mut io::stdout().lock(), timestamps)),
+    }
+}
+
+struct Target<'a> {
+    name: &'a str,
+    tty: bool,
+    stdin: bool,
+}
+
+fn pump(
+    engine: &Engine,
+    mut supervisor: Supervisor,
+    target: &Target<'_>,
+    mut signals: Signals,
+) -> Result<ExitCode> {
+    let raw =
+        if target.tty && target.stdin { terminal::Raw::enter().map_err(terminal_failed)? } else { None };
+    let stdin = io::stdin();
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let wake_fd = signals.descriptor()?;
+    let mut woken = || signals.take(engine, target);
+    let end = supervisor.pump(AttachIo {
+        stdin: target.stdin.then(|| stdin.as_fd()),
+        stdout: &mut out,
+        stderr: &mut err,
+        detach_keys: if raw.is_some() { &DETACH_KEYS } else { &[] },
+        wake: Some(Wake { fd: wake_fd.as_fd(), woken: &mut woken }),
+    });
+    drop(raw);
+    match end {
+        Ok(AttachEnd::Exited(status)) => Ok(ExitCode::from(status.code)),
+        Ok(AttachEnd::Detached) => {
+            output::note("");
+            Ok(ExitCode::SUCCESS)
+        }
+        // The supervisor was killed, or the connection broke: the record tells the truth.
+        Err(ClientError::Lost { source }) => match engine.container(target.name) {
+            Ok(now) if !now.state.state.is_active() => {
+                let code = now.state.exit.map_or(brig_engine::exit::CODE_ENGINE, |exit| exit.code);
+                Ok(ExitCode::from(code))
+            }
+            _ => Err(failed(target.name)(ClientError::Lost { source })),
+        },
+        Err(error) => Err(failed(target.name)(error)),
+    }
+}
+
+/// Signals to brig, collected until the loop takes them.
+struct Signals {
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let (read, write) = UnixStream::pair().map_err(terminal_failed)?;
+        let signals = FORWARDED.into_iter().chain([SIGWINCH]);
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly::default(), signals)
+            .map_err(terminal_failed)?;
+        Ok(Self { delivery })
+    }
+
+    /// What the loop waits on.
+    fn descriptor(&self) -> Result<OwnedFd> {
+        self.delivery.get_read().as_fd().try_clone_to_owned().map_err(terminal_failed)
+    }
+
+    /// Sends what came on to the container.
+    fn take(&mut self, engine: &Engine, target: &Target<'_>) -> WakeAction {
+        let mut action = WakeAction::Nothing;
+        for signal in self.delivery.pending() {
+            if signal == SIGWINCH {
+                if let Some((rows, cols)) = terminal::size().filter(|_| target.tty) {
+                    action = WakeAction::Send(Request::Resize { rows, cols });
+                }
+            } else {
+                // A container that has just ended can't be signalled; its status is on the way.
+                let _ = engine.kill(target.name, signal);
+            }
+        }
+        action
+    }
+}
+
+fn terminal_failed(source: io::Error) -> Error {
+    Error::Io { action: "use the terminal", path: None, source }
+}
+
+fn failed(name: &str) -> impl FnOnce(ClientError) -> Error {
+    let name = name.to_owned();
+    move |source| Error::Client { name, source }
+}

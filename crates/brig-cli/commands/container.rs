@@ -1,0 +1,400 @@
+//! Verbs on containers that exist.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use brig_engine::blocking::Engine;
+use brig_engine::{ContainerInfo, Error, ExecOptions, LogOptions, Result, State, Timestamp};
+use clap::Args;
+
+use super::Context;
+use super::run::parse_duration;
+use crate::table::{self, Table};
+use crate::{attach, error, output};
+
+/// Does something to each of several containers: prints the name of each that it was done to, goes on after a
+/// failure, and fails at the end if there was one.
+fn each(names: &[String], context: &Context, action: impl Fn(&str) -> Result<Option<String>>) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        let done = action(name).and_then(|text| text.map_or(Ok(()), |text| output::line(&text)));
+        if let Err(failure) = done {
+            code = error::report(&failure, context.globals.error_format());
+        }
+    }
+    code
+}
+
+/// Start stopped containers
+#[derive(Args, Debug)]
+pub(crate) struct Start {
+    /// Attach this terminal to its output
+    #[arg(short, long)]
+    attach: bool,
+    /// Attach standard input too
+    #[arg(short, long)]
+    interactive: bool,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Start {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        if self.attach || self.interactive {
+            let [name] = self.containers.as_slice() else {
+                let problem = "only one container can be attached to";
+                return Err(Error::Invalid {
+                    what: "containers",
+                    value: self.containers.join(" "),
+                    problem: problem.into(),
+                });
+            };
+            return attach::run(&engine, &engine.container(name)?);
+        }
+        Ok(each(&self.containers, context, |name| {
+            let container = engine.container(name)?;
+            // docker's answer to a running one is its name, too.
+            if !container.state.state.is_active() {
+                engine.start(&container, None)?;
+            }
+            Ok(Some(name.to_owned()))
+        }))
+    }
+}
+
+/// Stop running containers
+#[derive(Args, Debug)]
+pub(crate) struct Stop {
+    /// Seconds to wait before killing
+    #[arg(short, long, visible_alias = "timeout", default_value_t = 10, allow_negative_numbers = true)]
+    time: i64,
+    /// Signal to ask with [default: the image's, or TERM]
+    #[arg(short, long)]
+    signal: Option<String>,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Stop {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        let signal = self.signal.as_deref().map(signal).transpose()?;
+        // docker's -1 waits for ever.
+        let grace = u64::try_from(self.time).map_or(Duration::MAX, Duration::from_secs);
+        Ok(each(&self.containers, context, |name| {
+            engine.stop(name, signal, grace)?;
+            Ok(Some(name.to_owned()))
+        }))
+    }
+}
+
+/// Kill running containers
+#[derive(Args, Debug)]
+pub(crate) struct Kill {
+    /// Signal to send
+    #[arg(short, long, default_value = "KILL")]
+    signal: String,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Kill {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        let signal = signal(&self.signal)?;
+        Ok(each(&self.containers, context, |name| {
+            engine.kill(name, signal)?;
+            Ok(Some(name.to_owned()))
+        }))
+    }
+}
+
+fn signal(text: &str) -> Result<i32> {
+    brig_engine::signal(text).ok_or_else(|| Error::Invalid {
+        what: "signal",
+        value: text.into(),
+        problem: "give a name such as `TERM` or a number from 1 to 64".into(),
+    })
+}
+
+/// Wait until containers stop, then print their exit codes
+#[derive(Args, Debug)]
+pub(crate) struct Wait {
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Wait {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        Ok(each(&self.containers, context, |name| Ok(Some(engine.wait(name)?.code.to_string()))))
+    }
+}
+
+/// Run a command in a running container
+#[derive(Args, Debug)]
+pub(crate) struct Exec {
+    /// Don't wait for it
+    #[arg(short, long)]
+    detach: bool,
+    /// Set an environment variable
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// User, and group, by name or number [default: the container's]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Working directory [default: the container's]
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Name or id
+    container: String,
+    /// Command and arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let format = context.globals.error_format();
+        Ok(self.run(context).unwrap_or_else(|failure| error::report_run(&failure, format)))
+    }
+
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        let options = ExecOptions {
+            args: self.command,
+            env: self.env,
+            user: self.user,
+            workdir: self.workdir,
+            tty: self.tty,
+            interactive: self.interactive,
+            detach: self.detach,
+            size: None,
+        };
+        attach::exec(&engine, &self.container, options)
+    }
+}
+
+/// Attach this terminal to a running container
+#[derive(Args, Debug)]
+pub(crate) struct Attach {
+    /// Don't attach standard input
+    #[arg(long)]
+    no_stdin: bool,
+    /// Name or id
+    container: String,
+}
+
+impl Attach {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        attach::attach(&engine, &self.container, !self.no_stdin)
+    }
+}
+
+/// List containers
+#[derive(Args, Debug)]
+pub(crate) struct Ps {
+    /// Show stopped ones too
+    #[arg(short, long)]
+    all: bool,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Don't shorten ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+impl Ps {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        let mut containers = engine.containers()?;
+        containers.retain(|container| self.all || container.state.state.is_active());
+        if self.quiet {
+            for container in &containers {
+                output::line(if self.no_trunc { &container.spec.id } else { container.short_id() })?;
+            }
+        } else if context.globals.json() {
+            output::json(&containers.iter().map(|container| self.document(container)).collect::<Vec<_>>())?;
+        } else {
+            output::print(&self.table(&containers))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn table(&self, containers: &[ContainerInfo]) -> String {
+        let mut table =
+            Table::new(&["CONTAINER ID", "IMAGE", "KIND", "COMMAND", "CREATED", "STATUS", "NAMES"]);
+        for container in containers {
+            let cells = self.cells(container);
+            table.row(vec![
+                cells.id,
+                cells.image,
+                container.spec.kind.clone(),
+                cells.command,
+                table::ago(container.spec.created_at.elapsed()),
+                status(container),
+                container.spec.name.clone(),
+            ]);
+        }
+        table.render()
+    }
+
+    /// docker's field names.
+    fn document(&self, container: &ContainerInfo) -> serde_json::Value {
+        let cells = self.cells(container);
+        serde_json::json!({
+            "ID": container.spec.id,
+            "Names": container.spec.name,
+            "Image": cells.image,
+            "Kind": container.spec.kind,
+            "Command": cells.command,
+            "CreatedAt": container.spec.created_at,
+            "State": container.state.state.docker(),
+            "Status": status(container),
+            "ExitCode": container.state.exit.as_ref().map(|exit| exit.code),
+            "Labels": container.spec.labels,
+        })
+    }
+
+    fn cells(&self, container: &ContainerInfo) -> Cells {
+        let command = container.spec.args.join(" ");
+        let shorten = !self.no_trunc && command.chars().count() > 20;
+        let command =
+            if shorten { format!("{}…", command.chars().take(19).collect::<String>()) } else { command };
+        let id = if self.no_trunc { &container.spec.id } else { container.short_id() };
+        Cells {
+            id: id.to_owned(),
+            image: brig_engine::familiar(&container.spec.image.reference),
+            command: format!("\"{command}\""),
+        }
+    }
+}
+
+struct Cells {
+    id: String,
+    image: String,
+    command: String,
+}
+
+/// docker's words: `Up 3 seconds`, `Exited (0) 2 minutes ago`, `Created`.
+pub(crate) fn status(container: &ContainerInfo) -> String {
+    let since = |time: Option<Timestamp>| table::duration(time.map(Timestamp::elapsed).unwrap_or_default());
+    match container.state.state {
+        State::Running => format!("Up {}", since(container.state.started_at)),
+        State::Paused => format!("Up {} (Paused)", since(container.state.started_at)),
+        State::Stopped => {
+            let code = container.state.exit.as_ref().map_or(0, |exit| exit.code);
+            format!("Exited ({code}) {} ago", since(container.state.finished_at))
+        }
+        State::Creating => "Creating".into(),
+        State::Created => "Created".into(),
+        State::Dead => "Dead".into(),
+    }
+}
+
+/// Remove containers
+#[derive(Args, Debug)]
+pub(crate) struct Rm {
+    /// Kill it first if it runs; don't complain if it isn't there
+    #[arg(short, long)]
+    force: bool,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Rm {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        Ok(each(&self.containers, context, |name| match engine.remove(name, self.force) {
+            Err(Error::ContainerNotFound { .. }) if self.force => Ok(None),
+            result => result.map(|()| Some(name.to_owned())),
+        }))
+    }
+}
+
+/// Print what a container printed
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// Go on as it prints
+    #[arg(short, long)]
+    follow: bool,
+    /// Print the time of each line
+    #[arg(short, long)]
+    timestamps: bool,
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "N|all", default_value = "all")]
+    tail: String,
+    /// Only what came since a time (RFC 3339) or within a duration (10m)
+    #[arg(long)]
+    since: Option<String>,
+    /// Only what came before a time (RFC 3339) or a duration ago (10m)
+    #[arg(long)]
+    until: Option<String>,
+    /// Name or id
+    container: String,
+}
+
+impl Logs {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        let options = LogOptions {
+            follow: self.follow,
+            tail: tail(&self.tail)?,
+            since: self.since.as_deref().map(moment).transpose()?,
+            until: self.until.as_deref().map(moment).transpose()?,
+        };
+        print_logs(&engine, &self.container, &options, self.timestamps)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print_logs(engine: &Engine, name: &str, options: &LogOptions, timestamps: bool) -> Result<()> {
+    let mut failure = None;
+    engine.logs(name, options, |record| match attach::write_record(record, timestamps) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failure = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn tail(text: &str) -> Result<Option<u64>> {
+    match text {
+        "all" | "-1" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| Error::Invalid {
+            what: "number of lines",
+            value: number.into(),
+            problem: "give a number, or `all`".into(),
+        }),
+    }
+}
+
+/// A time: RFC 3339, or a duration before now.
+pub(crate) fn moment(text: &str) -> Result<Timestamp> {
+    if let Ok(ago) = parse_duration(text) {
+        let time = std::time::SystemTime::now().checked_sub(ago).unwrap_or(std::time::UNIX_EPOCH);
+        return Ok(time.into());
+    }
+    text.parse().map_err(|_| Error::Invalid {
+        what: "time",
+        value: text.into(),
+        problem: "give a time such as `2026-01-02T03:04:05Z`, or a duration such as `10m`".into(),
+    })
+}

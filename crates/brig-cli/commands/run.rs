@@ -1,0 +1,341 @@
+//! `run` and `create`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use brig_engine::blocking::Engine;
+use brig_engine::{
+    ContainerInfo, CreateOptions, Error, ErrorKind, Isolation, Kind, Limits, Network, Platform, Result,
+    Volume, Wanted,
+};
+use clap::{Args, ValueEnum};
+
+use super::{Context, image};
+use crate::attach;
+use crate::{error, output, terminal};
+
+/// Flags of `run` and `create`.
+#[derive(Args, Debug)]
+pub(crate) struct ContainerFlags {
+    /// Give the container a name
+    #[arg(long)]
+    name: Option<String>,
+    /// Set an environment variable; a bare NAME takes yours
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Mount a directory or file of the host
+    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
+    volume: Vec<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// User, and group, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Replace the image's entry point
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Host name [default: the short id]
+    #[arg(long = "hostname", value_name = "NAME")]
+    hostname: Option<String>,
+    /// Mount the root file system read-only
+    #[arg(long)]
+    read_only: bool,
+    /// Network: a loopback of its own, or the host's
+    #[arg(long, visible_alias = "net", value_enum, default_value_t = NetworkFlag::None)]
+    network: NetworkFlag,
+    /// Choose an image by platform, such as linux/amd64 or wasi/wasm
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Run as `linux` or `wasm`, whatever the image says
+    #[arg(long, value_name = "NAME")]
+    runtime: Option<String>,
+    /// What surrounds a wasm container
+    #[arg(long, value_enum, default_value_t = IsolationFlag::Process)]
+    isolation: IsolationFlag,
+    /// Memory limit, such as 64m
+    #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
+    memory: Option<u64>,
+    /// Limit of processes and threads
+    #[arg(long, value_name = "N")]
+    pids_limit: Option<i64>,
+    /// Kill the container after this time, such as 10s or 1m30s
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Attach metadata
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Security options: no-new-privileges, seccomp=unconfined|FILE
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Keep standard input open
+    #[arg(short, long)]
+    interactive: bool,
+    /// When to pull the image first
+    #[arg(long, value_enum, default_value_t = PullPolicy::Missing)]
+    pull: PullPolicy,
+    /// Image, or the path of a .wasm file
+    image: String,
+    /// Command and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// `--network`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NetworkFlag {
+    /// A loopback of its own.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// `--isolation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum IsolationFlag {
+    /// A sandboxed engine process for each container.
+    Process,
+}
+
+/// `--pull`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PullPolicy {
+    /// Always.
+    Always,
+    /// When it isn't in the store.
+    Missing,
+    /// Never.
+    Never,
+}
+
+/// Create and run a new container from an image
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exit codes: the program's own; 124 time ran out, 125 brig failed, 126 not runnable, 127 not
+found, 134 a wasm trap, 137 memory ran out or killed, 128+n signal n."
+)]
+pub(crate) struct Run {
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    detach: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
+    #[command(flatten)]
+    flags: ContainerFlags,
+}
+
+/// Create a new container
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
+    #[command(flatten)]
+    flags: ContainerFlags,
+}
+
+impl Create {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        let pull = self.flags.pull;
+        let options = self.flags.into_options(self.rm)?;
+        let container = create(context, &engine, &options, pull)?;
+        output::line(&container.spec.id)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Run {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let format = context.globals.error_format();
+        // From here on the exit code is the payload's, so brig's own failures have codes of their own.
+        Ok(self.run(context).unwrap_or_else(|error| error::report_run(&error, format)))
+    }
+
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let detach = self.detach;
+        if self.flags.tty && self.flags.interactive && !detach && !terminal::stdin_is_terminal() {
+            let reason = "standard input is not a terminal: leave out -t, or run it from one";
+            return Err(Error::Unsupported { what: "-t".into(), reason: reason.into() });
+        }
+        let engine = context.engine()?;
+        let pull = self.flags.pull;
+        let say_network =
+            self.flags.network == NetworkFlag::None && !detach && terminal::stderr_is_terminal();
+        let options = self.flags.into_options(self.rm)?;
+        let container = create(context, &engine, &options, pull)?;
+        if say_network {
+            say_network_once(&engine, &container);
+        }
+        if detach {
+            engine.start(&container, None)?;
+            output::line(&container.spec.id)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        attach::run(&engine, &container)
+    }
+}
+
+/// Says once a root what the default network is, to a terminal: what wasn't asked for and isn't given (invariant 9).
+fn say_network_once(engine: &Engine, container: &ContainerInfo) {
+    if engine.first_time("network-none") {
+        let what = match container.spec.kind.as_str() {
+            "wasm" => "it has no network",
+            _ => "it has a private loopback and no other network",
+        };
+        output::note(&format!("brig: {what}; `--network host` shares yours (said once)"));
+    }
+}
+
+/// Creates the container; pulls the image first where that is asked for or needed.
+fn create(
+    context: &Context,
+    engine: &Engine,
+    options: &CreateOptions,
+    pull: PullPolicy,
+) -> Result<ContainerInfo> {
+    if pull == PullPolicy::Always && !engine.is_wasm_file(&options.image) {
+        image::pull(context, engine, &options.image, &options.wanted)?;
+    }
+    let missing = match engine.create(options) {
+        Err(error) if pull == PullPolicy::Missing && is_missing(&error) => error,
+        result => return result,
+    };
+    if missing.kind() == ErrorKind::NotFound {
+        output::note(&format!("Unable to find image '{}' locally", options.image));
+    }
+    image::pull(context, engine, &options.image, &options.wanted)?;
+    engine.create(options)
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::ImageNotFound { .. } | Error::Incomplete { .. })
+}
+
+impl ContainerFlags {
+    fn into_options(self, auto_remove: bool) -> Result<CreateOptions> {
+        let kind = self.runtime.as_deref().map(kind).transpose()?;
+        Ok(CreateOptions {
+            image: self.image,
+            wanted: Wanted { platform: self.platform, kind },
+            name: self.name,
+            args: self.args,
+            entrypoint: self.entrypoint,
+            env: self.env,
+            volumes: self.volume.iter().map(|text| text.parse()).collect::<Result<Vec<Volume>>>()?,
+            workdir: self.workdir,
+            user: self.user,
+            hostname: self.hostname,
+            read_only: self.read_only,
+            network: match self.network {
+                NetworkFlag::None => Network::None,
+                NetworkFlag::Host => Network::Host,
+            },
+            isolation: match self.isolation {
+                IsolationFlag::Process => Isolation::Process,
+            },
+            limits: Limits {
+                memory: self.memory,
+                // docker's words: 0 and -1 are no limit.
+                pids: self.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
+                timeout_ms: self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            },
+            labels: labels(&self.label),
+            security_opt: self.security_opt,
+            tty: self.tty,
+            interactive: self.interactive,
+            auto_remove,
+        })
+    }
+}
+
+fn kind(name: &str) -> Result<Kind> {
+    Kind::from_runtime_name(name).ok_or_else(|| Error::Invalid {
+        what: "runtime",
+        value: name.into(),
+        problem: "the runtimes are `linux` and `wasm` (docker's and containerd's names are understood)"
+            .into(),
+    })
+}
+
+fn labels(given: &[String]) -> BTreeMap<String, String> {
+    let split = |label: &String| {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        (key.to_owned(), value.to_owned())
+    };
+    given.iter().map(split).collect()
+}
+
+/// `64m`, `1g`, `512k`, `100b`: docker's binary units.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text[digits.len()..].trim_end_matches('b').trim_end_matches('i');
+    let factor = match unit {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        "t" => 1_u64 << 40,
+        _ => return Err("expected a number with b, k, m or g, such as `64m`".into()),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| "expected a number with b, k, m or g, such as `64m`".to_owned())?;
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".into())
+}
+
+/// `10`, `10s`, `500ms`, `1m30s`, `2h`: seconds without a unit.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a time such as `10s`, `500ms` or `1m30s`".to_owned();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong);
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        rest = &rest[letters..];
+        total += Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())?;
+    }
+    if total.is_zero() { Err(wrong()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_in_dockers_units() {
+        assert_eq!(parse_size("64m"), Ok(64 << 20));
+        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
+        assert_eq!(parse_size("100b"), Ok(100));
+        for text in ["", "m", "-1", "1x", "0", "99999999999g"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        for text in ["", "0", "s", "1d", "-1", "1s2"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Create: from an image and options to a record on disk. Nothing runs yet.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+
+use brig_oci::{Kind, KindChoice, RunConfig};
+use brig_runtime::record::{ImageRecord, MountRecord, RECORD_VERSION, boot_id};
+use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord, Timestamp};
+use brig_store::{LayerStack, Which};
+
+use super::command;
+use super::find::ContainerInfo;
+use super::options::{CreateOptions, Isolation, Volume};
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+use crate::images::ResolvedImage;
+use crate::names;
+
+/// What is to be run, from an image or a bare file, before flags come in.
+pub(crate) struct Source {
+    pub(crate) image: ImageRecord,
+    pub(crate) config: RunConfig,
+    pub(crate) kind: KindChoice,
+    /// The diff ids of the root file system's layers, lowest first.
+    pub(crate) layers: Vec<String>,
+    pub(crate) stack: LayerStack,
+    /// The module, where it isn't a file of the layers.
+    pub(crate) module: Option<crate::wasm::Module>,
+    pub(crate) stop_signal: i32,
+}
+
+impl Engine {
+    /// Creates a container from an image that is complete in the store, or from a `.wasm` file.
+    pub fn create(&self, options: &CreateOptions) -> Result<ContainerInfo> {
+        let source = self.source(options)?;
+        let id =
+            names::new_id().map_err(|source| Error::Io { action: "get random bytes", path: None, source })?;
+        let paths = self.roots().container(&id);
+        make_dir(&paths)?;
+        match self.create_in(&paths, &id, source, options) {
+            Ok(info) => Ok(info),
+            Err(error) => {
+                // Nothing of it was ever visible as a container; the error to tell is the first one.
+                let _ = fs::remove_dir_all(paths.dir());
+                Err(error)
+            }
+        }
+    }
+
+    fn create_in(
+        &self,
+        paths: &ContainerPaths,
+        id: &str,
+        source: Source,
+        options: &CreateOptions,
+    ) -> Result<ContainerInfo> {
+        let mut spec = self.container_spec(paths, id, source, options)?;
+        spec.name = self.take_name(paths, id, options.name.as_deref())?;
+        let state = initial_state(&spec)?;
+        let recorded = self.record(paths, &spec, &state);
+        if recorded.is_err() {
+            // As above: the name must not outlive the record.
+            let _ = fs::remove_file(self.roots().names().join(&spec.name));
+        }
+        recorded?;
+        let event =
+            Event::container("create", id).with("image", &spec.image.reference).with("name", &spec.name);
+        self.record_event(&event)?;
+        Ok(ContainerInfo { spec, state })
+    }
+
+    fn record(&self, paths: &ContainerPaths, spec: &ContainerSpec, state: &StateRecord) -> Result<()> {
+        spec.write(&paths.spec())?;
+        state.write(&paths.state())?;
+        Ok(())
+    }
+
+    fn source(&self, options: &CreateOptions) -> Result<Source> {
+        if crate::wasm::is_file(&options.image) {
+            return self.bare_source(options);
+        }
+        let resolved = self.resolve(&options.image, &options.wanted)?;
+        if let Some(digest) = self.missing_part(&resolved)? {
+            return Err(Error::Incomplete { name: resolved.name, digest });
+        }
+        self.image_source(&resolved, options)
+    }
+
+    fn image_source(&self, resolved: &ResolvedImage, options: &CreateOptions) -> Result<Source> {
+        let layers = resolved.diff_ids();
+        let stack = self.layer_stack(layers, None)?;
+        let config = resolved.config.as_ref().map(|config| config.config.clone()).unwrap_or_default();
+        let mut kind = resolved.kind.clone();
+        let module = match kind.kind {
+            Kind::Wasm => self.artifact_module(resolved)?,
+            Kind::Linux => None,
+        };
+        if kind.kind == Kind::Linux && options.wanted.kind.is_none() {
+            kind = sniff(&stack, &config, options, kind)?;
+        }
+        Ok(Source {
+            image: ImageRecord {
+                reference: resolved.name.clone(),
+                manifest: resolved.image.descriptor.digest.to_string(),
+                id: resolved.id().to_string(),
+                platform: resolved.platform.to_string(),
+            },
+            config,
+            kind,
+            layers: layers.iter().map(ToString::to_string).collect(),
+            stack,
+            module,
+            stop_signal: command::stop_signal(resolved.config.as_ref()),
+        })
+    }
+
+    fn container_spec(
+        &self,
+        paths: &ContainerPaths,
+        id: &str,
+        source: Source,
+        options: &CreateOptions,
+    ) -> Result<ContainerSpec> {
+        let mut spec = ContainerSpec {
+            version: RECORD_VERSION,
+            id: id.to_owned(),
+            name: String::new(),
+            kind: source.kind.kind.to_string(),
+            kind_reason: source.kind.reason.clone(),
+            image: source.image.clone(),
+            created_at: Timestamp::now(),
+            args: Vec::new(),
+            env: command::env(&source.config, options)?,
+            cwd: command::cwd(&source.config, options)?,
+            user: options.user.clone().unwrap_or_else(|| source.config.user.clone()),
+            hostname: options.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
+            tty: options.tty,
+            stdin_open: options.interactive,
+            read_only: options.read_only,
+            auto_remove: options.auto_remove,
+            network: options.network.as_str().into(),
+            isolation: isolation(source.kind.kind, options.isolation).into(),
+            mounts: mounts(&options.volumes, source.kind.kind)?,
+            labels: source
+                .config
+                .labels
+                .iter()
+                .chain(&options.labels)
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+            limits: options.limits.clone(),
+            stop_signal: source.stop_signal,
+            security_opt: options.security_opt.clone(),
+            layers: source.layers.clone(),
+            linux: None,
+            wasm: None,
+        };
+        match source.kind.kind {
+            Kind::Linux => {
+                spec.args = command::args(&source.config, options)?;
+                self.linux_spec(paths, &mut spec, &source)?;
+            }
+            Kind::Wasm => {
+                // An artifact says no entry point: its module is the program, and all arguments are its own.
+                spec.args = match &source.module {
+                    Some(module) if source.config.entrypoint.is_empty() && source.config.cmd.is_empty() => {
+                        std::iter::once(module.name.clone()).chain(options.args.iter().cloned()).collect()
+                    }
+                    _ => command::args(&source.config, options)?,
+                };
+                spec.wasm = Some(self.container_module(&spec, &source)?);
+            }
+        }
+        Ok(spec)
+    }
+
+    /// Takes a name by exclusive link: two creators of one name can't both get it.
+    fn take_name(&self, paths: &ContainerPaths, id: &str, wanted: Option<&str>) -> Result<String> {
+        let dir = self.roots().names();
+        let file = paths.dir().join("id");
+        fs::write(&file, id).map_err(Error::io("write", &file))?;
+        let mut attempt = 0;
+        loop {
+            let name = match wanted {
+                Some(name) if !names::is_valid(name) => {
+                    let problem = "use at least two of a-z A-Z 0-9 _ . -, and begin with a letter or digit";
+                    return Err(Error::invalid("container name", name, problem));
+                }
+                Some(name) => name.to_owned(),
+                None => names::generated(id, attempt),
+            };
+            let link = dir.join(&name);
+            match fs::hard_link(&file, &link) {
+                Ok(()) => return Ok(name),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt == 0 => {
+                    fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if self.sweep_name(&name)? {
+                        continue;
+                    }
+                    if wanted.is_some() {
+                        let holder = self.name_holder(&name)?.unwrap_or_default();
+                        return Err(Error::NameInUse { name, holder: holder.chars().take(12).collect() });
+                    }
+                }
+                Err(error) => return Err(Error::io("take the name", link)(error)),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Frees a name whose container is gone: a kill between two steps of a removal leaves that.
+    fn sweep_name(&self, name: &str) -> Result<bool> {
+        let Some(holder) = self.name_holder(name)? else { return Ok(true) };
+        if self.roots().container(&holder).dir().exists() {
+            return Ok(false);
+        }
+        let path = self.roots().names().join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(Error::io("remove", path)(error)),
+        }
+    }
+}
+
+/// An entry point that begins with `\0asm` makes a Linux image wasm (invariant 1).
+fn sniff(
+    stack: &LayerStack,
+    config: &RunConfig,
+    options: &CreateOptions,
+    kind: KindChoice,
+) -> Result<KindChoice> {
+    let Ok(args) = command::args(config, options) else { return Ok(kind) };
+    let env = command::env(config, options)?;
+    let path = command::value(&env, "PATH").unwrap_or(command::DEFAULT_PATH);
+    let found = stack.which(&args[0], path, &command::cwd(config, options)?)?;
+    let Which::Found { mut file, .. } = found else { return Ok(kind) };
+    let mut magic = [0; 4];
+    match io::Read::read_exact(&mut file, &mut magic) {
+        Ok(()) if magic == *b"\0asm" => Ok(KindChoice {
+            kind: Kind::Wasm,
+            reason: format!("its entry point `{}` is WebAssembly ({})", args[0], kind.reason),
+        }),
+        _ => Ok(kind),
+    }
+}
+
+fn isolation(kind: Kind, isolation: Isolation) -> &'static str {
+    match (kind, isolation) {
+        (Kind::Linux, _) => "namespaces",
+        (Kind::Wasm, Isolation::Process) => "process",
+    }
+}
+
+/// docker makes a missing source a directory; so does this, for Linux and wasm alike.
+fn mounts(volumes: &[Volume], _kind: Kind) -> Result<Vec<MountRecord>> {
+    let mut mounts = Vec::with_capacity(volumes.len());
+    for volume in volumes {
+        if !volume.source.exists() {
+            fs::create_dir_all(&volume.source).map_err(Error::io("make the directory", &volume.source))?;
+        }
+        mounts.push(MountRecord {
+            source: volume.source.clone(),
+            target: volume.target.clone(),
+            read_only: volume.read_only,
+        });
+    }
+    Ok(mounts)
+}
+
+fn initial_state(spec: &ContainerSpec) -> Result<StateRecord> {
+    let boot_id = boot_id().map_err(|source| Error::Io { action: "read the boot id", path: None, source })?;
+    Ok(StateRecord {
+        version: RECORD_VERSION,
+        id: spec.id.clone(),
+        kind: spec.kind.clone(),
+        state: State::Created,
+        boot_id,
+        supervisor: None,
+        payload: None,
+        cgroups: Vec::new(),
+        exit: None,
+        created_at: spec.created_at,
+        started_at: None,
+        finished_at: None,
+    })
+}
+
+/// The container's directory, readable by its owner alone; its parent is made on first use.
+fn make_dir(paths: &ContainerPaths) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700);
+    match builder.create(paths.dir()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => builder.recursive(true).create(paths.dir()),
+        result => result,
+    }
+    .map_err(Error::io("make the directory", paths.dir()))
+}

@@ -1,0 +1,187 @@
+//! Containers by name, id or the beginning of an id; and what is true of them now.
+
+use std::fs;
+use std::io;
+
+use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord};
+
+use brig_runtime::liveness::LivenessError;
+use brig_runtime::record::RecordError;
+
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+
+/// A container as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerInfo {
+    /// What it is.
+    pub spec: ContainerSpec,
+    /// How it is: the record, held against the supervisor's lock and the boot id.
+    pub state: StateRecord,
+}
+
+impl ContainerInfo {
+    /// The first twelve characters of the id.
+    pub fn short_id(&self) -> &str {
+        self.spec.id.get(..12).unwrap_or(&self.spec.id)
+    }
+
+    pub(crate) fn wrong_state(&self, action: &'static str) -> Error {
+        Error::WrongState { name: self.spec.name.clone(), state: self.state.state.docker(), action }
+    }
+}
+
+impl Engine {
+    /// The id that a name, an id or the beginning of one stands for.
+    pub fn find(&self, name: &str) -> Result<String> {
+        let not_found = || Error::ContainerNotFound { name: name.into() };
+        // A path separator would leave the directory.
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(not_found());
+        }
+        if let Some(id) = self.name_holder(name)? {
+            return Ok(id);
+        }
+        if !name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(not_found());
+        }
+        let mut found: Vec<String> =
+            self.container_ids()?.into_iter().filter(|id| id.starts_with(name)).collect();
+        match found.len() {
+            0 => Err(not_found()),
+            1 => found.pop().ok_or_else(not_found),
+            _ => {
+                let candidates = found.iter().map(|id| id.chars().take(12).collect()).collect();
+                Err(Error::Ambiguous { prefix: name.into(), candidates })
+            }
+        }
+    }
+
+    /// Who has a name.
+    pub(crate) fn name_holder(&self, name: &str) -> Result<Option<String>> {
+        let path = self.roots().names().join(name);
+        match fs::read_to_string(&path) {
+            Ok(id) => Ok(Some(id)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", path)(error)),
+        }
+    }
+
+    /// All ids, in no order.
+    pub(crate) fn container_ids(&self) -> Result<Vec<String>> {
+        let path = self.roots().containers();
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io("read", &path))?;
+            ids.extend(entry.file_name().into_string().ok());
+        }
+        Ok(ids)
+    }
+
+    /// One container as it is now. A record whose supervisor or boot is gone is mended on the way.
+    pub fn container(&self, name: &str) -> Result<ContainerInfo> {
+        let id = self.find(name)?;
+        self.container_by_id(&id)
+    }
+
+    pub(crate) fn container_by_id(&self, id: &str) -> Result<ContainerInfo> {
+        let paths = self.roots().container(id);
+        let spec = ContainerSpec::read(&paths.spec())?;
+        let observed = brig_runtime::liveness::sweep(&paths)?;
+        if observed.lost {
+            self.record_event(
+                &Event::container("die", id).with("name", &spec.name).with("reason", "supervisor_lost"),
+            )?;
+        }
+        Ok(ContainerInfo { spec, state: observed.record })
+    }
+
+    /// All containers, newest first. One whose creation was cut off is shown as far as it got.
+    pub fn containers(&self) -> Result<Vec<ContainerInfo>> {
+        let mut all = Vec::new();
+        for id in self.container_ids()? {
+            match self.container_by_id(&id) {
+                Ok(info) => all.push(info),
+                Err(error) => all.extend(self.half_made(&id, error)?),
+            }
+        }
+        all.sort_by_key(|info| std::cmp::Reverse(info.spec.created_at));
+        Ok(all)
+    }
+
+    /// A directory without a complete record: `ps -a` shows it, `rm -f` removes it (invariant 5). One that is gone by
+    /// now was just removed.
+    fn half_made(&self, id: &str, error: Error) -> Result<Option<ContainerInfo>> {
+        let paths: ContainerPaths = self.roots().container(id);
+        if !paths.dir().exists() {
+            return Ok(None);
+        }
+        let missing = |error: &Error| {
+            let record = match error {
+                Error::Record(source) | Error::Liveness(LivenessError::Record { source }) => source,
+                _ => return false,
+            };
+            matches!(record, RecordError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        };
+        if !missing(&error) {
+            return Err(error);
+        }
+        let created = fs::metadata(paths.dir())
+            .and_then(|meta| meta.modified())
+            .map_err(Error::io("read", paths.dir()))?;
+        Ok(Some(ContainerInfo::half_made(id, created.into(), State::Creating)))
+    }
+}
+
+impl ContainerInfo {
+    fn half_made(id: &str, created_at: brig_runtime::Timestamp, state: State) -> Self {
+        let record = StateRecord {
+            version: brig_runtime::record::RECORD_VERSION,
+            id: id.into(),
+            kind: String::new(),
+            state,
+            boot_id: String::new(),
+            supervisor: None,
+            payload: None,
+            cgroups: Vec::new(),
+            exit: None,
+            created_at,
+            started_at: None,
+            finished_at: None,
+        };
+        let spec = ContainerSpec {
+            version: brig_runtime::record::RECORD_VERSION,
+            id: id.into(),
+            name: String::new(),
+            kind: String::new(),
+            kind_reason: String::new(),
+            image: brig_runtime::record::ImageRecord::default(),
+            created_at,
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".into(),
+            user: String::new(),
+            hostname: String::new(),
+            tty: false,
+            stdin_open: false,
+            read_only: false,
+            auto_remove: false,
+            network: String::new(),
+            isolation: String::new(),
+            mounts: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
+            limits: brig_runtime::Limits::default(),
+            stop_signal: libc::SIGTERM,
+            security_opt: Vec::new(),
+            layers: Vec::new(),
+            linux: None,
+            wasm: None,
+        };
+        Self { spec, state: record }
+    }
+}

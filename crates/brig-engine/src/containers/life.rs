@@ -1,0 +1,95 @@
+//! Stopping, signalling, waiting, reading logs: the verbs that a supervisor answers.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use brig_runtime::client::Supervisor;
+use brig_runtime::liveness::observe;
+use brig_runtime::logs::{LogOptions, LogRecord, read_log};
+use brig_runtime::{Event, ExitStatus, State};
+
+use super::find::ContainerInfo;
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+
+impl Engine {
+    /// The supervisor of an active container.
+    pub(crate) fn supervisor(&self, container: &ContainerInfo, action: &'static str) -> Result<Supervisor> {
+        if !container.state.state.is_active() {
+            return Err(container.wrong_state(action));
+        }
+        self.connect(container)
+    }
+
+    fn connect(&self, container: &ContainerInfo) -> Result<Supervisor> {
+        let paths = self.roots().container(&container.spec.id);
+        Supervisor::connect(&paths).map_err(client_error(&container.spec.name))
+    }
+
+    /// Asks a container to stop, and kills it after `grace`. Gives how it ended; a stopped one has ended already.
+    pub fn stop(&self, name: &str, signal: Option<i32>, grace: Duration) -> Result<ExitStatus> {
+        let container = self.container(name)?;
+        if container.state.state == State::Stopped {
+            return ended(&container, "stop");
+        }
+        let signal = signal.unwrap_or(container.spec.stop_signal);
+        let mut supervisor = self.supervisor(&container, "stop")?;
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let status = supervisor.stop(signal, grace_ms).map_err(client_error(&container.spec.name))?;
+        self.record_event(&Event::container("stop", &container.spec.id).with("name", &container.spec.name))?;
+        Ok(status)
+    }
+
+    /// Sends a signal to the payload.
+    pub fn kill(&self, name: &str, signal: i32) -> Result<()> {
+        let container = self.container(name)?;
+        let mut supervisor = self.supervisor(&container, "kill")?;
+        supervisor.signal(signal).map_err(client_error(&container.spec.name))
+    }
+
+    /// Waits until the container has ended, and gives how.
+    pub fn wait(&self, name: &str) -> Result<ExitStatus> {
+        let container = self.container(name)?;
+        if !container.state.state.is_active() {
+            return ended(&container, "wait for");
+        }
+        let waited = self
+            .connect(&container)
+            .and_then(|mut supervisor| supervisor.wait().map_err(client_error(&container.spec.name)));
+        match waited {
+            Ok(status) => Ok(status),
+            // It ended between the two calls: the record says how.
+            Err(error) => match self.container_by_id(&container.spec.id) {
+                Ok(now) if !now.state.state.is_active() => ended(&now, "wait for"),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// What the container printed.
+    ///
+    /// `sink` gets each record, and may break off.
+    pub fn logs(
+        &self,
+        name: &str,
+        options: &LogOptions,
+        sink: impl FnMut(&LogRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let container = self.container(name)?;
+        let paths = self.roots().container(&container.spec.id);
+        let runs = || observe(&paths).is_ok_and(|now| now.record.state.is_active());
+        read_log(&paths.log(), options, runs, sink)?;
+        Ok(())
+    }
+}
+
+/// How a container that isn't active ended; one that was never started hasn't.
+fn ended(container: &ContainerInfo, action: &'static str) -> Result<ExitStatus> {
+    container.state.exit.clone().ok_or_else(|| container.wrong_state(action))
+}
+
+/// A failure of the talk with a supervisor, as an error of the engine.
+pub(crate) fn client_error(name: &str) -> impl FnOnce(brig_runtime::client::ClientError) -> Error {
+    let name = name.to_owned();
+    move |source| Error::Client { name, source }
+}

@@ -1,0 +1,70 @@
+//! Removal, which works on whatever a crash left behind, too.
+
+use std::fs;
+use std::io;
+
+use brig_runtime::remove::remove_tree;
+use brig_runtime::{ContainerPaths, ContainerSpec, Event, State};
+
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+
+/// What tells about a container goes last: until then `ps -a` shows it, and a removal that was cut off can be finished.
+const LAST: [&str; 2] = ["state.json", "spec.json"];
+
+impl Engine {
+    /// Removes a container; with force, kills it first, and also removes one whose record is damaged or half made.
+    pub fn remove(&self, name: &str, force: bool) -> Result<()> {
+        let id = self.find(name)?;
+        let paths = self.roots().container(&id);
+        match self.container_by_id(&id) {
+            Ok(container) if container.state.state.is_active() => {
+                if !force {
+                    return Err(container.wrong_state("remove"));
+                }
+                self.kill_and_wait(&id)?;
+            }
+            Ok(_) => {}
+            // `ps -a` shows it, so it can be removed.
+            Err(_) if force => {}
+            Err(error) => return Err(error),
+        }
+        self.remove_files(&paths, &id)
+    }
+
+    fn kill_and_wait(&self, id: &str) -> Result<()> {
+        let killed = self.kill(id, libc::SIGKILL).and_then(|()| self.wait(id).map(|_| ()));
+        match killed {
+            // It ended by itself meanwhile, or it was an `--rm` one and is gone.
+            Err(Error::WrongState { .. } | Error::ContainerNotFound { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn remove_files(&self, paths: &ContainerPaths, id: &str) -> Result<()> {
+        let spec = ContainerSpec::read(&paths.spec()).ok();
+        self.mark_dead(paths)?;
+        remove_tree(paths.run_dir(), &[]).map_err(Error::io("remove", paths.run_dir()))?;
+        let name = spec.as_ref().map(|spec| spec.name.as_str()).unwrap_or_default();
+        if !name.is_empty() && self.name_holder(name)?.as_deref() == Some(id) {
+            let path = self.roots().names().join(name);
+            fs::remove_file(&path).or_else(missing_is_fine).map_err(Error::io("remove", path))?;
+        }
+        remove_tree(paths.dir(), &LAST).map_err(Error::io("remove", paths.dir()))?;
+        let image = spec.as_ref().map(|spec| spec.image.reference.clone()).unwrap_or_default();
+        self.record_event(&Event::container("destroy", id).with("image", image).with("name", name))
+    }
+
+    fn mark_dead(&self, paths: &ContainerPaths) -> Result<()> {
+        // Without a readable state there is nothing to mark.
+        if let Ok(mut state) = brig_runtime::StateRecord::read(&paths.state()) {
+            state.state = State::Dead;
+            state.write(&paths.state())?;
+        }
+        Ok(())
+    }
+}
+
+fn missing_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,204 @@
+//! Start: from a record to a supervisor with a running payload.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use brig_linux::{
+    EngineProcess, EngineRoot, Grant, HelperError, HostOptions, RootFs, plan_engine, plan_linux,
+};
+use brig_oci::Digest;
+use brig_runtime::ContainerPaths;
+use brig_runtime::client::Supervisor;
+use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
+use brig_store::MountOptions;
+use brig_wasm::{Preopen, RunRequest};
+
+use super::find::ContainerInfo;
+use super::life::client_error;
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+
+/// Where the engine process finds the image's own files.
+const ENGINE_ROOT: &str = "/rootfs";
+/// Where it finds the compiled module.
+const ENGINE_MODULE: &str = "/module";
+
+/// The creator's terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachOptions {
+    /// Whether to send input.
+    pub stdin: bool,
+    /// Rows and columns.
+    pub size: Option<(u16, u16)>,
+}
+
+impl Engine {
+    /// Starts a container that is created or stopped. The connection is the creator's: with `attach` it carries
+    /// output, input and the end from the first byte on.
+    pub fn start(&self, container: &ContainerInfo, attach: Option<&AttachOptions>) -> Result<Supervisor> {
+        if container.state.state.is_active() {
+            return Err(container.wrong_state("start"));
+        }
+        let paths = self.roots().container(&container.spec.id);
+        let payload = match container.spec.kind.as_str() {
+            "wasm" => self.wasm_payload(container, &paths)?,
+            _ => self.linux_payload(container, &paths)?,
+        };
+        let plan = Plan {
+            version: PLAN_VERSION,
+            supervisor: self.supervisor_plan(container, &paths, attach),
+            payload,
+        };
+        match self.helper()?.spawn(&plan) {
+            Ok(spawned) => {
+                self.adopt(spawned.child);
+                Ok(Supervisor::from_birth(spawned.control))
+            }
+            Err(HelperError::Step { source }) => {
+                if container.spec.auto_remove {
+                    // It was never visible as running; docker leaves nothing of it either. The first error counts.
+                    let _ = self.remove(&container.spec.id, true);
+                }
+                Err(Error::Start { name: container.spec.name.clone(), source })
+            }
+            Err(error) => Err(brig_linux::Error::from(error).into()),
+        }
+    }
+
+    /// Attaches to a running container's output, and to its input where asked.
+    pub fn attach(&self, container: &ContainerInfo, stdin: bool) -> Result<Supervisor> {
+        let mut supervisor = self.supervisor(container, "attach to")?;
+        supervisor.attach(stdin).map_err(client_error(&container.spec.name))?;
+        Ok(supervisor)
+    }
+
+    fn supervisor_plan(
+        &self,
+        container: &ContainerInfo,
+        paths: &ContainerPaths,
+        attach: Option<&AttachOptions>,
+    ) -> SupervisorPlan {
+        let spec = &container.spec;
+        let wasm = spec.kind == "wasm";
+        SupervisorPlan {
+            id: spec.id.clone(),
+            name: spec.name.clone(),
+            image: spec.image.reference.clone(),
+            kind: spec.kind.clone(),
+            created_at: spec.created_at.to_string(),
+            dir: paths.dir().into(),
+            run_dir: paths.run_dir().into(),
+            events: self.roots().events(),
+            name_file: self.roots().names().join(&spec.name),
+            attach: attach.is_some(),
+            stdin_open: spec.stdin_open,
+            tty: spec.tty.then(|| attach.and_then(|attach| attach.size).unwrap_or((24, 80))),
+            log: true,
+            timeout_ms: spec.limits.timeout_ms,
+            stop_signal: spec.stop_signal,
+            auto_remove: spec.auto_remove,
+            exec_refused: wasm.then(|| "a wasm container has no other programs in it".into()),
+        }
+    }
+
+    fn linux_payload(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<PayloadPlan> {
+        let spec = &container.spec;
+        let document = spec.linux.as_ref().ok_or_else(|| damaged(spec, "it has no OCI runtime spec"))?;
+        let oci = <oci_spec::runtime::Spec as serde::Deserialize>::deserialize(document)
+            .map_err(|error| damaged(spec, &error.to_string()))?;
+        let rootfs = self.root_fs(container, paths)?;
+        Ok(plan_linux(&oci, &rootfs, &HostOptions::new(self.host(), &spec.id))
+            .map_err(brig_linux::Error::from)?)
+    }
+
+    fn wasm_payload(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<PayloadPlan> {
+        let spec = &container.spec;
+        let record = spec.wasm.as_ref().ok_or_else(|| damaged(spec, "it names no module"))?;
+        let (form, module, key) = self.compiled(record, &spec.layers)?;
+        let mut grants = vec![Grant { source: module, target: ENGINE_MODULE.into(), writable: false }];
+        let mut preopens = Vec::new();
+        let root = if spec.layers.is_empty() {
+            None
+        } else {
+            let guest = "/".into();
+            preopens.push(Preopen { host: ENGINE_ROOT.into(), guest, read_only: spec.read_only });
+            let root = self.root_fs(container, paths)?;
+            Some(EngineRoot { root, target: ENGINE_ROOT.into(), writable: !spec.read_only })
+        };
+        for (number, mount) in spec.mounts.iter().enumerate() {
+            let target = format!("/volumes/{number}");
+            let (host, guest) = (target.clone().into(), mount.target.clone());
+            grants.push(Grant { source: mount.source.clone(), target, writable: !mount.read_only });
+            preopens.push(Preopen { host, guest, read_only: mount.read_only });
+        }
+        let network = spec.network == "host";
+        let request = RunRequest {
+            version: brig_wasm::request::REQUEST_VERSION,
+            module: ENGINE_MODULE.into(),
+            identity: brig_wasm::request::identity(&brig_wasm::runner::engine_key(), &key),
+            name: spec.args.first().cloned().unwrap_or_default(),
+            encoding: form.encoding,
+            wasi: form.wasi,
+            args: spec.args.clone(),
+            env: spec.env.clone(),
+            preopens,
+            cwd: (spec.cwd != "/").then(|| spec.cwd.clone()),
+            memory: spec.limits.memory,
+            timeout_ms: spec.limits.timeout_ms,
+            network,
+            precise_clocks: false,
+        };
+        let input = request.encode().map_err(|error| damaged(spec, &error.to_string()))?;
+        let process = EngineProcess {
+            program: self.runner()?,
+            args: vec!["brig-runner".into(), brig_wasm::request::RUN_ARGUMENT.into()],
+            input,
+            uid: self.host().uid,
+            gid: self.host().gid,
+            root,
+            grants,
+            network,
+            limits: spec.limits.clone(),
+            ..EngineProcess::default()
+        };
+        Ok(plan_engine(&process, self.host(), &spec.id).map_err(brig_linux::Error::from)?)
+    }
+
+    /// The layers under the container's writable top, whose directories are made on the first start.
+    fn root_fs(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<RootFs> {
+        let spec = &container.spec;
+        let diff_ids: Vec<Digest> = spec.layers.iter().filter_map(|layer| layer.parse().ok()).collect();
+        let layers = self.store().stack(&diff_ids)?;
+        let (upper, work) = (paths.upper(), paths.work());
+        make_dir(&upper)?;
+        make_dir(&work)?;
+        if layers.is_empty() {
+            return Ok(RootFs::Path { path: upper });
+        }
+        let options = MountOptions { user_xattr: self.host().rootless, volatile: spec.auto_remove };
+        let plan = self.store().mount_plan(&layers, Some((&upper, &work)), options);
+        Ok(RootFs::Overlay {
+            lowers: plan.lowers,
+            upper: plan.upper,
+            work: plan.work,
+            options: plan.options.iter().map(|option| (*option).to_owned()).collect(),
+        })
+    }
+}
+
+/// The writable top's root is the container's `/`, so its mode is seen inside.
+fn make_dir(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // The umask took bits away.
+        Ok(()) => fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)),
+        Err(error) => Err(error),
+    }
+    .map_err(Error::io("make the directory", path))
+}
+
+fn damaged(spec: &brig_runtime::ContainerSpec, problem: &str) -> Error {
+    Error::invalid("record of container", spec.id.clone(), problem)
+}

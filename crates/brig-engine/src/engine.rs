@@ -1,0 +1,166 @@
+//! The engine for async hosts: every call may be dropped at any await, and blocking work is on blocking threads.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use brig_runtime::ExitStatus;
+use brig_runtime::logs::{LogOptions, LogStream};
+
+use crate::blocking;
+use crate::containers::{ContainerInfo, CreateOptions, ExecOptions};
+use crate::error::{Error, Result};
+use crate::images::{ImageDetails, ImageSummary, Wanted};
+use crate::session::Session;
+
+pub use crate::blocking::EngineOptions;
+
+/// One engine on one root, for both kinds of containers. Cheap to clone; clones share it.
+///
+/// ```no_run
+/// # async fn example() -> brig_engine::Result<()> {
+/// use brig_engine::{CreateOptions, Engine, EngineOptions};
+///
+/// let engine = Engine::open(EngineOptions::default()).await?;
+/// let options = CreateOptions { image: "busybox".into(), args: vec!["true".into()], ..Default::default() };
+/// let container = engine.create(options).await?;
+/// engine.start(&container).await?;
+/// let status = engine.wait(&container.spec.id).await?;
+/// assert!(status.success());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine(blocking::Engine);
+
+impl Engine {
+    /// Opens the root, and makes it on first use.
+    pub async fn open(options: EngineOptions) -> Result<Self> {
+        off_thread(move || blocking::Engine::open(options)).await.map(Self)
+    }
+
+    /// The same engine for callers without a runtime.
+    pub fn blocking(&self) -> &blocking::Engine {
+        &self.0
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&blocking::Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let engine = self.0.clone();
+        off_thread(move || work(&engine)).await
+    }
+
+    /// Pulls an image. Dropping the future keeps what was received; the next pull continues there.
+    #[cfg(feature = "registry")]
+    pub async fn pull(&self, name: &str, options: &crate::PullOptions) -> Result<crate::ResolvedImage> {
+        self.0.pull(&name.parse()?, options).await
+    }
+
+    /// Pushes an image under the name that it has in the store.
+    #[cfg(feature = "registry")]
+    pub async fn push(&self, name: &str, options: &crate::PushOptions) -> Result<brig_oci::Descriptor> {
+        self.0.push(&name.parse()?, options).await
+    }
+
+    /// Loads all images of an OCI or docker archive or an OCI layout; gives their names.
+    pub async fn load(&self, path: impl AsRef<Path>, tag: Option<&str>) -> Result<Vec<String>> {
+        let (path, tag) = (path.as_ref().to_owned(), tag.map(str::to_owned));
+        self.call(move |engine| engine.load(Some(&path), tag.as_deref())).await
+    }
+
+    /// All references of the store.
+    pub async fn images(&self) -> Result<Vec<ImageSummary>> {
+        self.call(blocking::Engine::images).await
+    }
+
+    /// Everything about an image.
+    pub async fn inspect_image(&self, name: &str, wanted: Wanted) -> Result<ImageDetails> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.inspect_image(&name, &wanted)).await
+    }
+
+    /// Removes a name, and the image with its last one.
+    pub async fn remove_image(&self, name: &str, force: bool) -> Result<Vec<String>> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.remove_image(&name, force)).await
+    }
+
+    /// Creates a container from an image in the store, or from a `.wasm` file.
+    pub async fn create(&self, options: CreateOptions) -> Result<ContainerInfo> {
+        self.call(move |engine| engine.create(&options)).await
+    }
+
+    /// Starts a container; its output goes to its log.
+    pub async fn start(&self, container: &ContainerInfo) -> Result<()> {
+        let container = container.clone();
+        self.call(move |engine| engine.start(&container, None).map(|_| ())).await
+    }
+
+    /// Runs another process in a running Linux container; the session carries its output, its input and its end.
+    pub async fn exec(&self, name: &str, options: ExecOptions) -> Result<Session> {
+        let name = name.to_owned();
+        self.call(move |engine| Ok(Session::new(name.clone(), engine.exec(&name, &options)?))).await
+    }
+
+    /// Sends a signal to the payload.
+    pub async fn kill(&self, name: &str, signal: i32) -> Result<()> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.kill(&name, signal)).await
+    }
+
+    /// Asks the container to stop, and kills it after `grace`.
+    pub async fn stop(&self, name: &str, grace: Duration) -> Result<ExitStatus> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.stop(&name, None, grace)).await
+    }
+
+    /// Waits until the container has ended. A dropped future leaves a thread that waits on; it ends with the container.
+    pub async fn wait(&self, name: &str) -> Result<ExitStatus> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.wait(&name)).await
+    }
+
+    /// What the container has printed up to now.
+    ///
+    /// Each record is the text and the stream that it was written to.
+    pub async fn logs(&self, name: &str) -> Result<Vec<(LogStream, String)>> {
+        let name = name.to_owned();
+        self.call(move |engine| {
+            let mut records = Vec::new();
+            engine.logs(&name, &LogOptions::default(), |record| {
+                records.push((record.stream, record.text.clone().into_owned()));
+                ControlFlow::Continue(())
+            })?;
+            Ok(records)
+        })
+        .await
+    }
+
+    /// One container as it is now.
+    pub async fn container(&self, name: &str) -> Result<ContainerInfo> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.container(&name)).await
+    }
+
+    /// All containers, newest first.
+    pub async fn containers(&self) -> Result<Vec<ContainerInfo>> {
+        self.call(blocking::Engine::containers).await
+    }
+
+    /// Removes a container; with force, kills it first.
+    pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.remove(&name, force)).await
+    }
+}
+
+/// Runs `work` on a thread that may block.
+async fn off_thread<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Cancelled)?
+}

@@ -1,0 +1,11 @@
+//! Checking the store, and the containers beside it.
+
+use crate::blocking::Engine;
+use crate::error::Result;
+
+impl Engine {
+    /// Checks that the store is whole; with `repair`, removes what is damaged.
+    pub fn fsck(&self, repair: bool) -> Result<brig_store::FsckReport> {
+        Ok(self.store().fsck(repair)?)
+    }
+}

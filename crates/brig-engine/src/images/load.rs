@@ -1,0 +1,231 @@
+//! Load: OCI archives and layouts, and docker's archives, into the store.
+
+use std::io::Read;
+use std::path::Path;
+
+use brig_oci::{Descriptor, Digest, Document, Image, Reference, media_type};
+use brig_runtime::Event;
+use brig_store::Lease;
+use serde::Deserialize;
+
+use super::archive::Archive;
+use super::resolve::document_error;
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+
+/// How deep indexes may stand in each other.
+const MAX_DEPTH: usize = 4;
+
+/// One image of docker's `manifest.json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+impl Engine {
+    /// Loads all images of an archive or layout; from standard input without a path. Gives the names they have now.
+    pub fn load(&self, path: Option<&Path>, tag: Option<&str>) -> Result<Vec<String>> {
+        let tag: Option<Reference> = tag.map(str::parse).transpose()?;
+        let archive = Archive::open(path, self.store().root())?;
+        let lease = self.store().lease("load")?;
+        let load = Load { engine: self, archive: &archive, lease: &lease };
+        let loaded = match archive.document("index.json")? {
+            Some(index) => load.layout(&index)?,
+            None => match archive.document("manifest.json")? {
+                Some(manifest) => load.docker(&manifest)?,
+                None => return Err(archive.problem("it has neither an `index.json` nor a `manifest.json`")),
+            },
+        };
+        self.name_loaded(loaded, tag.as_ref())
+    }
+
+    /// An image without a name needs `--tag`; one tag names one image.
+    fn name_loaded(
+        &self,
+        loaded: Vec<(Option<Reference>, Descriptor)>,
+        tag: Option<&Reference>,
+    ) -> Result<Vec<String>> {
+        let unnamed = loaded.iter().filter(|(name, _)| name.is_none()).count();
+        let mut names = Vec::new();
+        for (name, descriptor) in &loaded {
+            let name = match (name, tag) {
+                (_, Some(tag)) if loaded.len() == 1 => tag.clone(),
+                (Some(name), _) => name.clone(),
+                (None, Some(tag)) if unnamed == 1 => tag.clone(),
+                (None, _) => {
+                    let problem = "the archive doesn't name it: load it with --tag REFERENCE";
+                    return Err(Error::invalid("image", descriptor.digest.to_string(), problem));
+                }
+            };
+            self.store().set_ref(&name, descriptor)?;
+            self.record_event(&Event::image("load", &name.to_string()))?;
+            names.push(name.to_string());
+        }
+        Ok(names)
+    }
+}
+
+struct Load<'a> {
+    engine: &'a Engine,
+    archive: &'a Archive,
+    lease: &'a Lease,
+}
+
+impl Load<'_> {
+    fn layout(&self, index: &[u8]) -> Result<Vec<(Option<Reference>, Descriptor)>> {
+        let document =
+            Document::parse(index, Some(media_type::OCI_INDEX)).map_err(document_error("index.json"))?;
+        let manifests = document.index().map(|index| index.manifests.as_slice()).unwrap_or_default();
+        if manifests.is_empty() {
+            return Err(self.archive.problem("its `index.json` lists no image"));
+        }
+        let mut loaded = Vec::new();
+        for descriptor in manifests {
+            self.tree(descriptor, 0)?;
+            loaded.push((reference_of(descriptor), descriptor.clone()));
+        }
+        Ok(loaded)
+    }
+
+    /// A manifest or index, and all below it. Images of other platforms may be missing from an archive: they are left
+    /// out, like in a pull.
+    fn tree(&self, descriptor: &Descriptor, depth: usize) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(self.archive.problem("its indexes stand in each other too deep"));
+        }
+        let name = blob_name(&descriptor.digest);
+        let Some(bytes) = self.archive.document(&name)? else {
+            return Err(self.archive.problem(format!("`{name}` is missing")));
+        };
+        let document = Document::parse(bytes, Some(&descriptor.media_type))
+            .map_err(document_error(descriptor.digest.to_string()))?;
+        self.keep(descriptor, document.raw())?;
+        if let Some(index) = document.index() {
+            for child in &index.manifests {
+                if depth > 0 || self.archive.file(&blob_name(&child.digest))?.is_some() {
+                    self.tree(child, depth + 1)?;
+                }
+            }
+            return Ok(());
+        }
+        for blob in document.children() {
+            let name = blob_name(&blob.digest);
+            let Some((reader, _)) = self.archive.file(&name)? else {
+                return Err(self.archive.problem(format!("`{name}` is missing")));
+            };
+            self.keep(blob, reader)?;
+        }
+        self.engine.unpack_image(&self.engine.store().load_image(descriptor)?)
+    }
+
+    /// docker's archive: layers are uncompressed tars; the manifest is made here, the config is kept, so that the
+    /// image id is docker's.
+    fn docker(&self, manifest: &[u8]) -> Result<Vec<(Option<Reference>, Descriptor)>> {
+        let images: Vec<DockerImage> = serde_json::from_slice(manifest)
+            .map_err(|error| self.archive.problem(format!("its `manifest.json` is not valid: {error}")))?;
+        let mut loaded = Vec::new();
+        for image in images {
+            let descriptor = self.docker_image(&image)?;
+            let tags = image.repo_tags.unwrap_or_default();
+            for tag in &tags {
+                loaded.push((Some(tag.parse()?), descriptor.clone()));
+            }
+            if tags.is_empty() {
+                loaded.push((None, descriptor));
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn docker_image(&self, image: &DockerImage) -> Result<Descriptor> {
+        let config = self
+            .archive
+            .document(&image.config)?
+            .ok_or_else(|| self.archive.problem(format!("`{}` is missing", image.config)))?;
+        let config_descriptor = self.put(media_type::OCI_CONFIG, &config)?;
+        let mut layers = Vec::new();
+        for layer in &image.layers {
+            layers.push(self.docker_layer(layer)?);
+        }
+        let manifest = brig_oci::Manifest {
+            schema_version: 2,
+            media_type: Some(media_type::OCI_MANIFEST.into()),
+            artifact_type: None,
+            config: config_descriptor,
+            layers,
+            subject: None,
+            annotations: Default::default(),
+        };
+        let bytes = serde_json::to_vec(&manifest).map_err(|source| {
+            document_error("manifest.json")(brig_oci::DocumentError::Json { what: "manifest", source })
+        })?;
+        let descriptor = self.put(media_type::OCI_MANIFEST, &bytes)?;
+        self.engine.unpack_image(&Image { descriptor: descriptor.clone(), manifest, config })?;
+        Ok(descriptor)
+    }
+
+    /// Read twice, first for its digest: the archive doesn't say it.
+    fn docker_layer(&self, name: &str) -> Result<Descriptor> {
+        let missing = || self.archive.problem(format!("`{name}` is missing"));
+        let (mut reader, size) = self.archive.file(name)?.ok_or_else(missing)?;
+        let mut hasher = brig_oci::Algorithm::Sha256.hasher();
+        let mut head = [0; 4];
+        let mut buffer = vec![0; 128 * 1024];
+        let mut total = 0_usize;
+        loop {
+            let count = reader.read(&mut buffer).map_err(Error::io("read", name))?;
+            if count == 0 {
+                break;
+            }
+            if total < head.len() {
+                let wanted = count.min(head.len() - total);
+                head[total..total + wanted].copy_from_slice(&buffer[..wanted]);
+            }
+            hasher.update(&buffer[..count]);
+            total += count;
+        }
+        let descriptor = Descriptor::new(layer_type(head), hasher.finish(), size);
+        let (reader, _) = self.archive.file(name)?.ok_or_else(missing)?;
+        self.keep(&descriptor, reader)?;
+        Ok(descriptor)
+    }
+
+    fn put(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
+        let descriptor = Descriptor::of(media_type, bytes);
+        self.keep(&descriptor, bytes)?;
+        Ok(descriptor)
+    }
+
+    /// Into the store, verified.
+    fn keep(&self, descriptor: &Descriptor, from: impl Read) -> Result<()> {
+        self.lease.protect(std::slice::from_ref(&descriptor.digest), &[])?;
+        Ok(self.engine.store().ingest_from(descriptor, from)?)
+    }
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
+}
+
+/// docker's own archives hold plain tars; others (buildah, kaniko) compress them under the same names.
+fn layer_type(head: [u8; 4]) -> &'static str {
+    match head {
+        [0x1f, 0x8b, ..] => media_type::OCI_LAYER_GZIP,
+        [0x28, 0xb5, 0x2f, 0xfd] => media_type::OCI_LAYER_ZSTD,
+        _ => media_type::OCI_LAYER,
+    }
+}
+
+/// containerd writes the full name; the specification's annotation may be a mere tag.
+fn reference_of(descriptor: &Descriptor) -> Option<Reference> {
+    let annotation = |key: &str| descriptor.annotations.get(key);
+    if let Some(full) = annotation("io.containerd.image.name") {
+        return full.parse().ok();
+    }
+    let name = annotation("org.opencontainers.image.ref.name")?;
+    name.contains(['/', ':']).then(|| name.parse().ok()).flatten()
+}

@@ -1,0 +1,95 @@
+//! Naming images anew, and removing them with what nobody else needs.
+
+use std::io::ErrorKind;
+
+use brig_oci::{Digest, Reference};
+use brig_runtime::record::RecordError;
+use brig_runtime::{ContainerSpec, Event};
+
+use super::choose::Wanted;
+use brig_store::{GcOptions, GcReport, InUse};
+
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+
+impl Engine {
+    /// Gives the image that `source` stands for another name.
+    pub fn tag(&self, source: &str, target: &str) -> Result<()> {
+        let target: Reference = target.parse()?;
+        if target.digest().is_some() {
+            return Err(Error::invalid("target", target.to_string(), "a new name can't have a digest"));
+        }
+        let found = self.find_image(source)?;
+        self.store().set_ref(&target, &found.descriptor)?;
+        self.record_event(&Event::image("tag", &target.to_string()).with("source", source))
+    }
+
+    /// Removes a name, and the image with its last one. Says what it did, in docker's words.
+    pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<String>> {
+        let found = self.find_image(name)?;
+        let reference = found.reference.to_string();
+        let digest = &found.descriptor.digest;
+        let others =
+            self.store().refs()?.iter().filter(|record| record.descriptor.digest == *digest).count() > 1;
+        if !others {
+            self.refuse_if_used(&reference, force)?;
+        }
+        self.store().remove_ref(&found.reference)?;
+        self.record_event(&Event::image("untag", &reference))?;
+        let mut done = vec![format!("Untagged: {reference}")];
+        if !others {
+            done.push(format!("Deleted: {digest}"));
+            self.record_event(&Event::image("delete", &digest.to_string()))?;
+        }
+        self.collect_garbage()?;
+        Ok(done)
+    }
+
+    /// docker's rule: a running container's image stays; a stopped one's goes with force. Its layers stay as long as
+    /// the container does.
+    fn refuse_if_used(&self, reference: &str, force: bool) -> Result<()> {
+        for container in self.containers()? {
+            let uses = container.spec.image.reference == reference;
+            if uses && (container.state.state.is_active() || !force) {
+                return Err(Error::ImageInUse { name: reference.into(), container: container.spec.name });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes blobs, layers and compiled code that no reference, container or running operation needs.
+    pub fn collect_garbage(&self) -> Result<GcReport> {
+        let in_use = || self.used_by_containers().map_err(Into::into);
+        Ok(self.store().gc(&in_use, &GcOptions::default())?)
+    }
+
+    /// The layers and blobs that containers stand on.
+    pub(crate) fn used_by_containers(&self) -> Result<InUse> {
+        let (mut layers, mut blobs) = (Vec::new(), Vec::new());
+        for id in self.container_ids()? {
+            // One without a spec was cut off before it was anything. Any other failure stops the collection: what
+            // can't be read may still be needed.
+            let spec = match ContainerSpec::read(&self.roots().container(&id).spec()) {
+                Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+                spec => spec?,
+            };
+            layers.extend(spec.layers.iter().filter_map(|layer| layer.parse::<Digest>().ok()));
+            blobs.extend(spec.image.manifest.parse::<Digest>());
+            blobs.extend(spec.wasm.iter().filter_map(|wasm| blob_of(&wasm.module)));
+        }
+        Ok(InUse { manifests: Vec::new(), layers, blobs })
+    }
+
+    /// The kind-independent part of a name: whether `run` would find it.
+    pub fn has_image(&self, name: &str) -> Result<bool> {
+        match self.resolve(name, &Wanted::default()) {
+            Ok(resolved) => Ok(self.missing_part(&resolved)?.is_none()),
+            Err(Error::ImageNotFound { .. } | Error::Incomplete { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn blob_of(module: &str) -> Option<Digest> {
+    module.parse().ok()
+}

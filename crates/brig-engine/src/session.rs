@@ -1,0 +1,48 @@
+//! A process in a container, as an async host sees it.
+
+use brig_runtime::ExitStatus;
+use brig_runtime::client::{AttachEnd, AttachIo, Supervisor};
+
+use crate::containers::client_error;
+use crate::error::{Error, Result};
+
+/// A process that was started in a container.
+#[derive(Debug)]
+pub struct Session {
+    name: String,
+    supervisor: Supervisor,
+}
+
+/// How a process ended, and what it printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionOutput {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed on standard output.
+    pub stdout: Vec<u8>,
+    /// What it printed on standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Session {
+    pub(crate) fn new(name: String, supervisor: Supervisor) -> Self {
+        Self { name, supervisor }
+    }
+
+    /// Waits for its end, and collects its output. Dropping the future leaves the process running.
+    pub async fn output(self) -> Result<SessionOutput> {
+        tokio::task::spawn_blocking(move || self.collect()).await.map_err(|_| Error::Cancelled)?
+    }
+
+    fn collect(mut self) -> Result<SessionOutput> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let io =
+            AttachIo { stdin: None, stdout: &mut stdout, stderr: &mut stderr, detach_keys: &[], wake: None };
+        match self.supervisor.pump(io).map_err(client_error(&self.name))? {
+            AttachEnd::Exited(status) => Ok(SessionOutput { status, stdout, stderr }),
+            // Nothing here detaches.
+            AttachEnd::Detached => Err(Error::Cancelled),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The engine's side of wasm: which file holds the module, what form it has, and its compiled code.
+//!
+//! A module is known by a key: the digest of its bytes where it is a blob or a bare file; for a file of a layer, which
+//! never changes, the digest of the layer's name and the file's path, so that no start hashes megabytes. Its form is
+//! found out once, and kept in `<root>/forms/<key>`.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use brig_oci::{Descriptor, Digest, Kind, KindChoice, RunConfig, media_type};
+use brig_runtime::ContainerSpec;
+use brig_runtime::record::{ImageRecord, WasmRecord};
+use brig_store::Which;
+use brig_wasm::runner::engine_key;
+use brig_wasm::{COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, CompileRequest, Form};
+
+use crate::blocking::Engine;
+use crate::containers::{CreateOptions, Source, command};
+use crate::error::{Error, Result};
+use crate::images::ResolvedImage;
+
+/// The most processor time that the compiler may take, in seconds: an 18 MB Python component takes 20.
+const COMPILE_SECONDS: u64 = 600;
+
+/// A module of an image or of a bare file.
+#[derive(Clone, Debug)]
+pub(crate) struct Module {
+    /// What its form and its compiled code are kept under.
+    pub(crate) key: Digest,
+    /// What it is called: the guest's `argv[0]`.
+    pub(crate) name: String,
+    /// The file that holds it.
+    pub(crate) path: PathBuf,
+    /// The blob with which its compiled code goes; `None` for a bare file.
+    pub(crate) origin: Option<Digest>,
+}
+
+/// Whether what was given for an image is the path of a wasm file: it looks like a path, or ends like a wasm file's
+/// name and is there.
+pub(crate) fn is_file(image: &str) -> bool {
+    let path_like = image.starts_with(['/', '.']);
+    let ending = Path::new(image).extension().is_some_and(|ending| ending == "wasm" || ending == "wat");
+    path_like || (ending && Path::new(image).is_file())
+}
+
+impl Engine {
+    /// Whether what was given for an image is the path of a wasm file.
+    pub fn is_wasm_file(&self, image: &str) -> bool {
+        is_file(image)
+    }
+
+    /// A bare file as the source of a container.
+    pub(crate) fn bare_source(&self, options: &CreateOptions) -> Result<Source> {
+        let path = fs::canonicalize(&options.image).map_err(Error::io("read", &options.image))?;
+        let key = digest_of(&path)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Source {
+            image: ImageRecord {
+                reference: path.display().to_string(),
+                manifest: String::new(),
+                id: key.to_string(),
+                platform: brig_oci::Platform::wasi().to_string(),
+            },
+            config: RunConfig::default(),
+            kind: KindChoice { kind: Kind::Wasm, reason: "it is a bare file".into() },
+            layers: Vec::new(),
+            stack: self.layer_stack(&[], None)?,
+            module: Some(Module { key, name, path, origin: None }),
+            stop_signal: libc::SIGTERM,
+        })
+    }
+
+    /// The module of an artifact: a layer that is itself a wasm binary. `None` for an image of tars.
+    pub(crate) fn artifact_module(&self, resolved: &ResolvedImage) -> Result<Option<Module>> {
+        let layers = &resolved.image.manifest.layers;
+        let modules: Vec<&Descriptor> =
+            layers.iter().filter(|layer| media_type::is_wasm_layer(&layer.media_type)).collect();
+        let layer = match modules.as_slice() {
+            [] => return Ok(None),
+            [layer] => *layer,
+            _ => {
+                return Err(Error::Unsupported {
+                    what: format!("`{}`", resolved.name),
+                    reason: format!("it has {} wasm layers, and an artifact is one module", modules.len()),
+                });
+            }
+        };
+        let title = layer.annotations.get("org.opencontainers.image.title");
+        let name = title.cloned().unwrap_or_else(|| "module.wasm".into());
+        let (key, path) = (layer.digest.clone(), self.store().blob_path(&layer.digest));
+        Ok(Some(Module { origin: Some(key.clone()), key, name, path }))
+    }
+
+    /// The module that a container runs: the artifact's, or the file that its first argument names.
+    pub(crate) fn container_module(&self, spec: &ContainerSpec, source: &Source) -> Result<WasmRecord> {
+        let module = match &source.module {
+            Some(module) => module.clone(),
+            None => layer_module(spec, source, self.store().root())?,
+        };
+        let form = self.prepare(&module)?;
+        form.check_runnable()
+            .map_err(|source| Error::NotRunnable { name: spec.image.reference.clone(), source })?;
+        Ok(WasmRecord { module: module.key.to_string(), form: form.to_string(), source: module.path })
+    }
+
+    /// The form of a module whose compiled code is there: found out and compiled on first use.
+    fn prepare(&self, module: &Module) -> Result<Form> {
+        let kept = self.forms().join(module.key.hex());
+        let form = match fs::read(&kept) {
+            Ok(bytes) => serde_json::from_slice(&bytes).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("read", kept)(error)),
+        };
+        let compiled = self.store().compiled(&engine_key(), &module.key)?.is_some();
+        match form {
+            Some(form) if compiled => Ok(form),
+            _ => self.compile(module),
+        }
+    }
+
+    /// Compiles a module in a child with limits, and keeps the code and the form.
+    fn compile(&self, module: &Module) -> Result<Form> {
+        let key = engine_key();
+        let mut writer = self.store().publish_compiled(&key, &module.key, module.origin.as_ref())?;
+        let request = CompileRequest {
+            version: brig_wasm::request::REQUEST_VERSION,
+            source: module.path.clone(),
+            output: PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), writer.file().as_raw_fd())),
+            identity: brig_wasm::request::identity(&key, &module.key),
+            memory: Some(COMPILE_MEMORY),
+            cpu_seconds: Some(COMPILE_SECONDS),
+            runnable_only: true,
+        };
+        let (form, _) =
+            brig_wasm::compile_in_child(&self.runner()?, &request, COMPILE_TIMEOUT).map_err(|error| {
+                match error {
+                    CompileError::Refused { message, .. } => {
+                        Error::BadModule { path: module.path.clone(), problem: message }
+                    }
+                    error => error.into(),
+                }
+            })?;
+        writer.commit()?;
+        self.keep_form(&module.key, &form)?;
+        Ok(form)
+    }
+
+    fn keep_form(&self, key: &Digest, form: &Form) -> Result<()> {
+        let dir = self.forms();
+        fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
+        let path = dir.join(key.hex());
+        let temporary = dir.join(format!("{}.{}.new", key.hex(), std::process::id()));
+        let bytes = serde_json::to_vec(form).map_err(|error| Error::io("write", &path)(error.into()))?;
+        fs::write(&temporary, bytes)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(Error::io("write", path))
+    }
+
+    /// What a start needs: the form, and the compiled file. Compiled anew where a new brig or another processor needs
+    /// it.
+    pub(crate) fn compiled(&self, record: &WasmRecord, layers: &[String]) -> Result<(Form, PathBuf, Digest)> {
+        let key: Digest =
+            record.module.parse().map_err(|_| Error::invalid("module", &record.module, "not a digest"))?;
+        let origin =
+            if layers.is_empty() { Some(key.clone()) } else { layers.first().and_then(|l| l.parse().ok()) };
+        let module = Module { key: key.clone(), name: String::new(), path: record.source.clone(), origin };
+        let form = self.prepare(&module)?;
+        let path = self.store().compiled_path(&engine_key(), &key)?;
+        Ok((form, path, key))
+    }
+
+    /// The runner's file, written into the root on first use.
+    pub(crate) fn runner(&self) -> Result<PathBuf> {
+        Ok(brig_wasm::runner::install(&self.roots().root.join("bin"))?)
+    }
+
+    fn forms(&self) -> PathBuf {
+        self.roots().root.join("forms")
+    }
+}
+
+/// A file of the image's layers.
+fn layer_module(spec: &ContainerSpec, source: &Source, root: &Path) -> Result<Module> {
+    let program = spec.args.first().map(String::as_str).unwrap_or_default();
+    let search = command::value(&spec.env, "PATH").unwrap_or(command::DEFAULT_PATH);
+    let found = source.stack.which(program, search, &spec.cwd)?;
+    // Not every build sets the execute bit on a module.
+    let file = match found {
+        Which::Found { file, .. } => Some(file),
+        Which::NotExecutable { path } => source.stack.open(&path)?,
+        Which::NotFound => None,
+    };
+    let file = file.ok_or_else(|| Error::ProgramNotFound { program: program.into() })?;
+    let path =
+        fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(Error::io("find", program))?;
+    let within = path.strip_prefix(root).unwrap_or(&path);
+    let key = Digest::sha256(format!("layer file {}", within.display()));
+    let name = program.to_owned();
+    Ok(Module { key, name, path, origin: source.layers.last().and_then(|layer| layer.parse().ok()) })
+}
+
+fn digest_of(path: &Path) -> Result<Digest> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let mut hasher = brig_oci::Algorithm::Sha256.hasher();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer).map_err(Error::io("read", path))? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
