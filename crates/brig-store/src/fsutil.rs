@@ -66,11 +66,21 @@ impl Drop for TempFile {
 
 /// Replaces `name` by a file with `bytes`, which is on the disk before it has the name.
 pub(crate) fn replace(temp_dir: &Path, name: &Path, bytes: &[u8]) -> Result<()> {
+    let temp = filled(temp_dir, bytes)?;
+    temp.sync()?;
+    temp.persist(name)
+}
+
+/// Replaces `name` by a file with `bytes`, which a power cut may take away again.
+pub(crate) fn replace_unsynced(temp_dir: &Path, name: &Path, bytes: &[u8]) -> Result<()> {
+    filled(temp_dir, bytes)?.persist(name)
+}
+
+fn filled(temp_dir: &Path, bytes: &[u8]) -> Result<TempFile> {
     let mut temp = TempFile::new(temp_dir)?;
     let path = temp.path().to_owned();
     temp.file().write_all(bytes).context("write", &path)?;
-    temp.sync()?;
-    temp.persist(name)
+    Ok(temp)
 }
 
 /// The content of a small file of ours; `None` where there is no file.

@@ -20,7 +20,8 @@ pub struct MountOptions {
 /// mount(2) takes a page of options, and fsconfig(2) 256 bytes for each. A layer's path relative to [`MountPlan::base`]
 /// has at most 138 bytes, so the mounter should enter that directory and either give each layer by fsconfig's
 /// `lowerdir+` (since Linux 6.8, up to 500 layers), or join [`MountPlan::relative_lowers`] for mount(2) (about 50
-/// layers), or, for more, open each layer and join `/proc/self/fd/N` (about 230).
+/// layers), or, for more, open each layer and join `/proc/self/fd/N` (about 230). These paths have no characters that
+/// are special in mount options; those of the top and of `base` may.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountPlan {
     /// The directory that all of [`MountPlan::lowers`] are in.

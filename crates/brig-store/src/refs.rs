@@ -138,13 +138,13 @@ impl Store {
         Ok(ids)
     }
 
-    /// Rewrites `index.json` from the refs. If a process dies between its ref and this, the view is behind until the
-    /// next change of any ref.
+    /// Rewrites `index.json` from the refs. If a process dies between its ref and this, or the power is cut, the view
+    /// is behind until the next change of any ref.
     pub(crate) fn write_index_view(&self) -> Result<()> {
         let _lock = self.index_lock()?;
         let path = self.index_path();
         let bytes = to_json(&path, &self.index_view()?)?;
-        fsutil::replace(&self.ingest_dir(), &path, &bytes)
+        fsutil::replace_unsynced(&self.ingest_dir(), &path, &bytes)
     }
 
     pub(crate) fn index_path(&self) -> std::path::PathBuf {

@@ -9,6 +9,7 @@ use brig_oci::Digest;
 use brig_oci::media_type::Compression;
 
 use super::*;
+use crate::fsutil;
 use crate::testing::tar_builder::{Head, Tar, checksummed, record};
 use crate::testing::{self, skip, store};
 use crate::{Layer, Store, StoreError};
@@ -438,4 +439,81 @@ fn owners_that_are_none() {
     let why = Why::Owner { uid: 4_294_967_295, gid: u64::MAX, mode: 0o6755 };
     assert_eq!(layer.unmade().unwrap()[0].why, why);
     assert_eq!(fs::metadata(layer.fs().join("f")).unwrap().mode() & 0o7777, 0o755);
+}
+
+/// Damage at random in a tar that has a bit of everything: whatever comes of it, nothing outside changes, nothing
+/// panics, and what is accepted is sound.
+#[test]
+fn damage_at_random_does_no_harm() {
+    let place = Place::new();
+    let target = place.victim().to_str().unwrap().to_owned();
+    let tar = Tar::new()
+        .dir("d")
+        .pax(&[("path", &b"d/long"[..]), ("mtime", &b"1.5"[..]), ("SCHILY.xattr.user.x", &b"1"[..])])
+        .file("x", "content")
+        .symlink("d/link", &target)
+        .symlink("d/up", "../../../../../../../../..")
+        .hard_link("d/hard", "d/link")
+        .file("d/up/x", "y")
+        .file("d/.wh.gone", "")
+        .file("d/.wh..wh..opq", "")
+        .entry(Head::new("L", b'L'), b"some/long/name\0")
+        .file("cut", "z")
+        .pax(&[
+            ("GNU.sparse.major", &b"1"[..]),
+            ("GNU.sparse.minor", &b"0"[..]),
+            ("GNU.sparse.realsize", &b"3000"[..]),
+        ])
+        .entry(Head::new("sparse", b'0'), &[&b"1\n100\n5\n"[..], &[0; 504], b"abcde"].concat())
+        .done();
+    // The undamaged one is fine.
+    place.unpack(&tar).unwrap();
+    let mut state = 0x9e37_79b9_u32;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        usize::try_from(state).unwrap() % below
+    };
+    let options = UnpackOptions { max_bytes: 1 << 20, ..UnpackOptions::default() };
+    let mut accepted = 0;
+    for _ in 0..300 {
+        let mut damaged = tar.clone();
+        for _ in 0..=random(3) {
+            damage(&mut damaged, &mut random);
+        }
+        let diff_id = Digest::sha256(&damaged);
+        let result = place.store.unpack_layer(&diff_id, Compression::None, damaged.as_slice(), &options);
+        assert_eq!(fs::read_to_string(place.victim()).unwrap(), VICTIM);
+        assert_eq!(fs::read_dir(place.dir.path()).unwrap().count(), 3);
+        if result.is_ok() {
+            accepted += 1;
+            fsutil::remove_tree(&place.store.trash_layer(&diff_id).unwrap()).unwrap();
+        }
+    }
+    assert!(accepted > 5, "nothing but the checksum was tested");
+}
+
+/// Changes a byte, moves a block, or cuts the end off, and makes all checksums right again.
+fn damage(tar: &mut Vec<u8>, random: &mut impl FnMut(usize) -> usize) {
+    let at = random(tar.len());
+    let interesting = [0, b'0', b'1', b'2', b'5', b'7', b'/', b'.', b'L', b'x', b'S', 0xff, 0x80];
+    match random(6) {
+        0 => tar.truncate(at),
+        1 => {
+            let block = tar[at.min(tar.len() - 512) / 512 * 512..][..512].to_vec();
+            let to = random(tar.len()) / 512 * 512;
+            tar.splice(to..to, block);
+        }
+        _ => tar[at] = interesting[random(interesting.len())],
+    }
+    if tar.len() < 512 {
+        tar.resize(512, 0);
+    }
+    for start in (0..tar.len() - 511).step_by(512) {
+        let block: [u8; 512] = tar[start..start + 512].try_into().unwrap();
+        if block[257..262] == *b"ustar" {
+            tar[start..start + 512].copy_from_slice(&checksummed(block));
+        }
+    }
 }

@@ -10,6 +10,7 @@ use brig_oci::Digest;
 use brig_oci::media_type::Compression;
 
 use super::*;
+use crate::fsutil;
 use crate::testing::tar_builder::{Head, Tar, checksummed};
 use crate::testing::{self, skip, store};
 use crate::{Layer, MountOptions, Store, StoreError};
@@ -71,7 +72,15 @@ fn all_compressions_and_padding_after_the_end() {
     // Two gzip members, as pigz and eStargz write them, and two zstd frames.
     let (front, back) = tar.split_at(700_001);
     let gzipped = [gzip(front), gzip(back)].concat();
-    let frames = [zstd::encode_all(front, 1).unwrap(), zstd::encode_all(back, 1).unwrap()].concat();
+    // As zstd:chunked has them (RFC 8878, 3.1.2).
+    let skippable = b"\x50\x2a\x4d\x18\x04\0\0\0toc.";
+    let frames = [
+        zstd::encode_all(front, 1).unwrap(),
+        skippable.to_vec(),
+        zstd::encode_all(back, 1).unwrap(),
+        skippable.to_vec(),
+    ]
+    .concat();
     for (compression, bytes) in
         [(Compression::None, &tar), (Compression::Gzip, &gzipped), (Compression::Zstd, &frames)]
     {
@@ -82,8 +91,6 @@ fn all_compressions_and_padding_after_the_end() {
         fsutil::remove_tree(&store.trash_layer(&diff_id).unwrap()).unwrap();
     }
 }
-
-use crate::fsutil;
 
 #[test]
 fn owners_devices_capabilities_and_nanoseconds() {
