@@ -186,7 +186,7 @@ impl CgroupPlan {
 }
 
 /// A root file system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootFs {
     /// Layers under a writable directory.
     Overlay {
@@ -205,13 +205,8 @@ pub enum RootFs {
         path: PathBuf,
     },
     /// A new, empty file system in memory.
+    #[default]
     Empty,
-}
-
-impl Default for RootFs {
-    fn default() -> Self {
-        Self::Empty
-    }
 }
 
 /// A mount in the container.
