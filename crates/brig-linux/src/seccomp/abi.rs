@@ -83,52 +83,60 @@ impl Abi {
     }
 }
 
+/// A hash table of rows: policies have hundreds of names, and each is looked up at every start.
+const SLOTS: usize = 2048;
+/// Row plus one at the hash of its name, or in the next free slot; 0 is free.
+static INDEX: [u16; SLOTS] = index();
+
+const fn index() -> [u16; SLOTS] {
+    let mut slots = [0; SLOTS];
+    let mut row = 0u16;
+    while (row as usize) < NUMBERS.len() {
+        let mut slot = hash(NUMBERS[row as usize].0);
+        while slots[slot] != 0 {
+            slot = (slot + 1) % SLOTS;
+        }
+        row += 1;
+        slots[slot] = row;
+    }
+    slots
+}
+
+/// FNV-1a, folded.
+const fn hash(name: &str) -> usize {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut rest = name.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        hash = (hash ^ *byte as u32).wrapping_mul(0x0100_0193);
+        rest = tail;
+    }
+    ((hash >> 16) ^ hash) as usize % SLOTS
+}
+
 /// Finds a name in the table of numbers.
 pub(super) fn row(name: &str) -> Option<&'static Row> {
-    let at = NUMBERS.binary_search_by(|row| row.0.cmp(name)).ok()?;
-    NUMBERS.get(at)
+    let mut slot = hash(name);
+    // The table is less than a quarter full, so a free slot ends the search.
+    loop {
+        let row = NUMBERS.get(usize::from(INDEX[slot]).checked_sub(1)?)?;
+        if row.0 == name {
+            return Some(row);
+        }
+        slot = (slot + 1) % SLOTS;
+    }
 }
 
 /// i386 reaches sockets and System V IPC also through `socketcall(2)` and `ipc(2)`, where the first
-/// argument chooses the operation. A rule for the operation must hold there as well. Gives the name
+/// argument chooses the operation. A rule for the operation must hold there as well. Gives the number
 /// of the multiplexer and the first argument.
-pub(super) fn multiplexed(name: &str) -> Option<(&'static str, u32)> {
-    let (multiplexer, operation) = match name {
-        "socket" => ("socketcall", 1),
-        "bind" => ("socketcall", 2),
-        "connect" => ("socketcall", 3),
-        "listen" => ("socketcall", 4),
-        "accept" => ("socketcall", 5),
-        "getsockname" => ("socketcall", 6),
-        "getpeername" => ("socketcall", 7),
-        "socketpair" => ("socketcall", 8),
-        "send" => ("socketcall", 9),
-        "recv" => ("socketcall", 10),
-        "sendto" => ("socketcall", 11),
-        "recvfrom" => ("socketcall", 12),
-        "shutdown" => ("socketcall", 13),
-        "setsockopt" => ("socketcall", 14),
-        "getsockopt" => ("socketcall", 15),
-        "sendmsg" => ("socketcall", 16),
-        "recvmsg" => ("socketcall", 17),
-        "accept4" => ("socketcall", 18),
-        "recvmmsg" => ("socketcall", 19),
-        "sendmmsg" => ("socketcall", 20),
-        "semop" => ("ipc", 1),
-        "semget" => ("ipc", 2),
-        "semctl" => ("ipc", 3),
-        "semtimedop" => ("ipc", 4),
-        "msgsnd" => ("ipc", 11),
-        "msgrcv" => ("ipc", 12),
-        "msgget" => ("ipc", 13),
-        "msgctl" => ("ipc", 14),
-        "shmat" => ("ipc", 21),
-        "shmdt" => ("ipc", 22),
-        "shmget" => ("ipc", 23),
-        "shmctl" => ("ipc", 24),
-        _ => return None,
-    };
-    Some((multiplexer, operation))
+pub(super) fn multiplexed(row: &Row) -> Option<(u32, u32)> {
+    const SOCKETCALL: u32 = 102;
+    const IPC: u32 = 117;
+    match row.2 {
+        0 => None,
+        operation @ 1..100 => Some((SOCKETCALL, operation)),
+        operation => Some((IPC, operation - 100)),
+    }
 }
 
 #[cfg(test)]
@@ -171,11 +179,23 @@ mod tests {
     }
 
     #[test]
-    fn every_multiplexed_name_is_in_the_table() {
-        for row in NUMBERS {
-            if let Some((multiplexer, _)) = multiplexed(row.0) {
-                assert!(Abi::X86.number(multiplexer).is_some());
-            }
+    fn every_name_is_found_and_no_other() {
+        for known in NUMBERS {
+            assert_eq!(row(known.0), Some(known));
         }
+        assert_eq!(row(""), None);
+        assert_eq!(row("opena"), None);
+    }
+
+    #[test]
+    fn multiplexed_operations_are_the_kernels() {
+        let of = |name| multiplexed(row(name).unwrap());
+        let (socketcall, ipc) = (Abi::X86.number("socketcall").unwrap(), Abi::X86.number("ipc").unwrap());
+        assert_eq!(of("socket"), Some((socketcall, 1)));
+        assert_eq!(of("sendmmsg"), Some((socketcall, 20)));
+        assert_eq!(of("semop"), Some((ipc, 1)));
+        assert_eq!(of("shmctl"), Some((ipc, 24)));
+        assert_eq!(of("read"), None);
+        assert_eq!(NUMBERS.iter().filter(|row| row.2 != 0).count(), 32);
     }
 }

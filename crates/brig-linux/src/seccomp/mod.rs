@@ -69,3 +69,6 @@ pub fn compile_for(policy: &LinuxSeccomp, native: Abi, newer: Newer) -> Result<F
     let flags = flags::number(asked, resolved.listener);
     Ok(Filter { instructions, flags, statistics: resolved.statistics() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,19 +94,48 @@ impl Policy {
     }
 }
 
-/// A rule for one number, as the policy's order gives them.
+/// A rule of the policy with its alternatives, by how wide arguments are.
+struct Prepared {
+    action: Action,
+    wide: Vec<Vec<ArgumentTest>>,
+    narrow: Vec<Vec<ArgumentTest>>,
+}
+
+/// A name that is known, and its rule's place.
+#[derive(Clone, Copy)]
+struct Named {
+    row: &'static Row,
+    rule: usize,
+}
+
+/// One alternative of a rule for one number.
+#[derive(Clone, Copy)]
 struct Entry<'a> {
     number: u32,
-    name: &'a str,
-    tests: Vec<ArgumentTest>,
+    name: &'static str,
+    /// The operation behind a multiplexer.
+    operation: Option<u32>,
+    tests: &'a [ArgumentTest],
     action: Action,
 }
 
-/// The policy with its names looked up once.
-struct Named<'a> {
-    row: &'static Row,
-    rule: &'a LinuxSyscall,
-    action: Action,
+impl Entry<'_> {
+    fn always(&self) -> bool {
+        self.operation.is_none() && self.tests.is_empty()
+    }
+
+    /// The tests. Behind a multiplexer the first argument is the operation; the rest is what
+    /// libseccomp makes of it: the other tests stay where they were.
+    fn rule(&self) -> Rule {
+        let operation = self.operation.map(|operation| ArgumentTest {
+            index: 0,
+            compare: Compare::Equal,
+            value: u64::from(operation),
+        });
+        let hidden = operation.is_some();
+        let others = self.tests.iter().copied().filter(|test| !hidden || test.index != 0);
+        Rule { tests: operation.into_iter().chain(others).collect(), action: self.action }
+    }
 }
 
 /// Resolves a policy for a machine whose own interface is `native`.
@@ -116,12 +145,14 @@ pub(super) fn resolve(policy: &LinuxSeccomp, native: Abi) -> Result<Policy, Secc
     if default == Action::NOTIFY {
         return Err(SeccompError::NotifyByDefault);
     }
-    let (named, unknown) = look_up(policy.syscalls().as_deref().unwrap_or_default())?;
+    let syscalls = policy.syscalls().as_deref().unwrap_or_default();
+    let rules = syscalls.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+    let (named, unknown) = look_up(syscalls)?;
     let interfaces = abis(policy, native)
         .into_iter()
-        .map(|abi| interface(abi, &named, default))
+        .map(|abi| interface(abi, &named, &rules, default))
         .collect::<Result<Vec<_>, _>>()?;
-    let listener = named.iter().any(|named| named.action == Action::NOTIFY);
+    let listener = named.iter().any(|named| rules[named.rule].action == Action::NOTIFY);
     Ok(Policy { default, interfaces, listener, unknown })
 }
 
@@ -139,23 +170,28 @@ fn abis(policy: &LinuxSeccomp, native: Abi) -> Vec<Abi> {
     abis
 }
 
-fn look_up(syscalls: &[LinuxSyscall]) -> Result<(Vec<Named<'_>>, usize), SeccompError> {
+fn prepare(rule: &LinuxSyscall) -> Result<Prepared, SeccompError> {
+    let first = rule.names().first().map_or("a rule without a name", String::as_str);
+    check_indices(rule, first)?;
+    let arguments = rule.args().as_deref().unwrap_or_default();
+    Ok(Prepared {
+        action: Action::from_oci(rule.action(), rule.errno_ret(), first)?,
+        wide: alternatives(arguments, u64::MAX),
+        narrow: alternatives(arguments, u64::from(u32::MAX)),
+    })
+}
+
+fn look_up(syscalls: &[LinuxSyscall]) -> Result<(Vec<Named>, usize), SeccompError> {
     let rules = syscalls.iter().map(|rule| rule.names().len()).sum();
     if rules > MAX_RULES {
         return Err(SeccompError::TooManyRules { what: "all syscalls".to_owned(), rules, most: MAX_RULES });
     }
-    let (mut named, mut unknown) = (Vec::with_capacity(rules), 0);
-    for rule in syscalls {
-        let first = rule.names().first().map_or("a rule without a name", String::as_str);
-        let action = Action::from_oci(rule.action(), rule.errno_ret(), first)?;
-        check_indices(rule, first)?;
-        for name in rule.names() {
-            match row(name) {
-                Some(row) => named.push(Named { row, rule, action }),
-                None => unknown += 1,
-            }
-        }
+    let mut named = Vec::with_capacity(rules);
+    for (rule, syscall) in syscalls.iter().enumerate() {
+        let known = syscall.names().iter().filter_map(|name| row(name));
+        named.extend(known.map(|row| Named { row, rule }));
     }
+    let unknown = rules - named.len();
     Ok((named, unknown))
 }
 
@@ -167,50 +203,48 @@ fn check_indices(rule: &LinuxSyscall, first: &str) -> Result<(), SeccompError> {
     }
 }
 
-fn interface(abi: Abi, named: &[Named<'_>], default: Action) -> Result<Interface, SeccompError> {
+fn interface(
+    abi: Abi,
+    named: &[Named],
+    rules: &[Prepared],
+    default: Action,
+) -> Result<Interface, SeccompError> {
     let newest = named.iter().filter_map(|named| abi.number_in(named.row)).max();
-    let mut entries = Vec::with_capacity(named.len());
+    let mut entries = Vec::with_capacity(named.len() + named.len() / 8);
     // A rule that says what the default says is left out, as in runc.
-    for named in named.iter().filter(|named| named.action != default) {
-        add_entries(abi, named, &mut entries);
+    for named in named.iter().filter(|named| rules[named.rule].action != default) {
+        add_entries(abi, named, &rules[named.rule], &mut entries);
     }
-    // Stable: for each number, the order of the policy stays.
-    entries.sort_by_key(|entry| entry.number);
-    let syscalls = entries
-        .chunk_by_mut(|a, b| a.number == b.number)
-        .map(|group| Ok((group[0].number, decide(abi, group)?)))
+    // Keys are sorted, not entries, which are large: this is a third of the time otherwise. The
+    // second part keeps the order of the policy.
+    let mut order: Vec<(u32, usize)> =
+        entries.iter().enumerate().map(|(at, entry)| (entry.number, at)).collect();
+    order.sort_unstable();
+    let syscalls = order
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|group| Ok((group[0].0, decide(abi, group.iter().map(|(_, at)| &entries[*at]))?)))
         .collect::<Result<Vec<_>, SeccompError>>()?;
     Ok(Interface { abi, syscalls, newest })
 }
 
 /// Adds what one rule for one name means for an interface: a rule for its own number, and on i386
 /// also one for the multiplexer.
-fn add_entries<'a>(abi: Abi, named: &Named<'a>, entries: &mut Vec<Entry<'a>>) {
-    let (name, action) = (named.row.0, named.action);
-    for tests in alternatives(abi, named.rule.args().as_deref().unwrap_or_default()) {
-        if abi == Abi::X86
-            && let Some((multiplexer, operation)) = multiplexed(name)
-            && let Some(number) = abi.number(multiplexer)
-        {
-            entries.push(Entry { number, name, tests: behind(operation, &tests), action });
-        }
-        if let Some(number) = abi.number_in(named.row) {
-            entries.push(Entry { number, name, tests, action });
+fn add_entries<'a>(abi: Abi, named: &Named, rule: &'a Prepared, entries: &mut Vec<Entry<'a>>) {
+    let own = abi.number_in(named.row).map(|number| (number, None));
+    let shared = if abi == Abi::X86 { multiplexed(named.row) } else { None };
+    let shared = shared.map(|(number, operation)| (number, Some(operation)));
+    for tests in if abi.wide() { &rule.wide } else { &rule.narrow } {
+        for (number, operation) in [shared, own].into_iter().flatten() {
+            let (name, action) = (named.row.0, rule.action);
+            entries.push(Entry { number, name, operation, tests, action });
         }
     }
 }
 
-/// The tests for an operation of a multiplexer. Its first argument is the operation; the rest is
-/// what libseccomp makes of it: the other tests stay where they were.
-fn behind(operation: u32, tests: &[ArgumentTest]) -> Vec<ArgumentTest> {
-    let first = ArgumentTest { index: 0, compare: Compare::Equal, value: u64::from(operation) };
-    std::iter::once(first).chain(tests.iter().copied().filter(|test| test.index != 0)).collect()
-}
-
 /// The tests of a rule. Where two of them look at the same argument, each test becomes a rule of its
 /// own: not what one would expect, but what runc does and policies are written for.
-fn alternatives(abi: Abi, arguments: &[LinuxSeccompArg]) -> Vec<Vec<ArgumentTest>> {
-    let mut tests: Vec<ArgumentTest> = arguments.iter().map(|arg| test(abi, arg)).collect();
+fn alternatives(arguments: &[LinuxSeccompArg], width: u64) -> Vec<Vec<ArgumentTest>> {
+    let mut tests: Vec<ArgumentTest> = arguments.iter().map(|arg| test(width, arg)).collect();
     let twice = (0..6).any(|index| tests.iter().filter(|test| test.index == index).count() > 1);
     if twice {
         return tests.iter().map(|test| meaningful(vec![*test])).collect();
@@ -225,8 +259,7 @@ fn meaningful(mut tests: Vec<ArgumentTest>) -> Vec<ArgumentTest> {
     tests
 }
 
-fn test(abi: Abi, argument: &LinuxSeccompArg) -> ArgumentTest {
-    let width = if abi.wide() { u64::MAX } else { u64::from(u32::MAX) };
+fn test(width: u64, argument: &LinuxSeccompArg) -> ArgumentTest {
     let value = argument.value() & width;
     let (compare, value) = match argument.op() {
         LinuxSeccompOperator::ScmpCmpNe => (Compare::NotEqual, value),
@@ -247,23 +280,19 @@ fn test(abi: Abi, argument: &LinuxSeccompArg) -> ArgumentTest {
 
 /// What the rules for one number add up to. A rule without tests beats those with tests, and the
 /// first of them the others; so it is in libseccomp.
-fn decide(abi: Abi, group: &mut [Entry<'_>]) -> Result<Decision, SeccompError> {
-    if let Some(entry) = group.iter().find(|entry| entry.tests.is_empty()) {
+fn decide<'a, 'b: 'a>(
+    abi: Abi,
+    mut group: impl ExactSizeIterator<Item = &'a Entry<'b>> + Clone,
+) -> Result<Decision, SeccompError> {
+    let (rules, name) = (group.len(), group.clone().next().map_or("", |entry| entry.name));
+    let all = group.clone();
+    if let Some(entry) = group.find(|entry| entry.always()) {
         return Ok(Decision::Always(entry.action));
     }
-    let name = group[0].name;
-    if group.len() > MAX_RULES_OF_ONE {
-        return Err(SeccompError::TooManyRules {
-            what: name.to_owned(),
-            rules: group.len(),
-            most: MAX_RULES_OF_ONE,
-        });
+    if rules > MAX_RULES_OF_ONE {
+        return Err(SeccompError::TooManyRules { what: name.to_owned(), rules, most: MAX_RULES_OF_ONE });
     }
-    let rules = group
-        .iter_mut()
-        .map(|entry| Rule { tests: std::mem::take(&mut entry.tests), action: entry.action })
-        .collect();
-    match order::order(rules, abi.wide()) {
+    match order::order(all.map(Entry::rule).collect(), abi.wide()) {
         Some(rules) => Ok(Decision::ByArguments(rules)),
         None => Err(SeccompError::Contradiction { syscall: name.to_owned() }),
     }

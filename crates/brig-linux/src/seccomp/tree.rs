@@ -143,6 +143,41 @@ fn ranges<'a>(policy: &'a Policy, audit: u32, newer: Newer) -> Vec<Range<'a>> {
     ranges.0
 }
 
+/// A range, and single numbers in it with other verdicts. A few of those are cheaper tested one after
+/// another than as ranges between ranges.
+#[derive(Debug)]
+struct Span<'a> {
+    first: u32,
+    leaf: Leaf<'a>,
+    holes: Vec<(u32, Leaf<'a>)>,
+}
+
+/// From here on a tree is the shorter way.
+const MOST_HOLES: usize = 3;
+
+/// Gathers single numbers into the ranges around them.
+fn spans<'a>(ranges: &[Range<'a>]) -> Vec<Span<'a>> {
+    let mut spans: Vec<Span<'a>> = Vec::new();
+    let mut rest = ranges;
+    while let [range, tail @ ..] = rest {
+        match (spans.last_mut(), tail) {
+            (Some(span), [next, after @ ..])
+                if range.first + 1 == next.first
+                    && next.leaf == span.leaf
+                    && span.holes.len() < MOST_HOLES =>
+            {
+                span.holes.push((range.first, range.leaf));
+                rest = after;
+            }
+            _ => {
+                spans.push(Span { first: range.first, leaf: range.leaf, holes: Vec::new() });
+                rest = tail;
+            }
+        }
+    }
+    spans
+}
+
 struct Tree {
     default: Action,
 }
@@ -159,7 +194,7 @@ impl Tree {
                 leaves.0.push((rules, wide, label));
             }
         }
-        let root = node(asm, ranges, &leaves)?;
+        let root = node(asm, &spans(ranges), &leaves)?;
         asm.continue_at(root);
         Ok(())
     }
@@ -185,18 +220,13 @@ impl Leaves<'_> {
     }
 }
 
-fn node(asm: &mut Assembler, ranges: &[Range<'_>], leaves: &Leaves<'_>) -> Result<Label, SeccompError> {
+fn node(asm: &mut Assembler, spans: &[Span<'_>], leaves: &Leaves<'_>) -> Result<Label, SeccompError> {
     asm.check_length()?;
-    match ranges {
+    match spans {
         [] => Ok(asm.ret(Action::KILL_PROCESS.0)),
-        [only] => Ok(leaves.label(asm, only.leaf)),
-        // One number with another verdict among others.
-        [around, hole, after] if around.leaf == after.leaf && hole.first + 1 == after.first => {
-            let (other, same) = (leaves.label(asm, hole.leaf), leaves.label(asm, around.leaf));
-            Ok(asm.branch(Test::Equal, hole.first, other, same))
-        }
+        [only] => Ok(span(asm, only, leaves)),
         _ => {
-            let (below, above) = ranges.split_at(middle(ranges));
+            let (below, above) = spans.split_at(middle(spans));
             let yes = node(asm, above, leaves)?;
             let no = node(asm, below, leaves)?;
             Ok(asm.branch(Test::GreaterEqual, above[0].first, yes, no))
@@ -204,12 +234,21 @@ fn node(asm: &mut Assembler, ranges: &[Range<'_>], leaves: &Leaves<'_>) -> Resul
     }
 }
 
+/// Tests the holes of a span one after another.
+fn span(asm: &mut Assembler, span: &Span<'_>, leaves: &Leaves<'_>) -> Label {
+    let around = leaves.label(asm, span.leaf);
+    span.holes.iter().rev().fold(around, |next, (number, leaf)| {
+        let hole = leaves.label(asm, *leaf);
+        asm.branch(Test::Equal, *number, hole, next)
+    })
+}
+
 /// Where to split: so that about as many visited numbers lie on either side.
-fn middle(ranges: &[Range<'_>]) -> usize {
-    let (first, last) = (weight(ranges[0].first), weight(ranges[ranges.len() - 1].first));
+fn middle(spans: &[Span<'_>]) -> usize {
+    let (first, last) = (weight(spans[0].first), weight(spans[spans.len() - 1].first));
     let target = first.midpoint(last + 1);
-    match ranges.partition_point(|range| weight(range.first) < target) {
-        at if at == 0 || at == ranges.len() => ranges.len() / 2,
+    match spans.partition_point(|span| weight(span.first) < target) {
+        at if at == 0 || at == spans.len() => spans.len() / 2,
         at => at,
     }
 }
