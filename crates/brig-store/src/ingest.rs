@@ -107,6 +107,12 @@ impl BlobWriter {
         self.offset
     }
 
+    /// Reads what is there already, from the beginning up to [`BlobWriter::offset`]: for who unpacks what arrives and
+    /// needs the part that came earlier first.
+    pub fn so_far(&self) -> Result<io::Take<File>> {
+        Ok(File::open(&self.part).context("open", &self.part)?.take(self.offset))
+    }
+
     /// How many bytes an earlier attempt left. If a resumed download turns out wrong, a fresh one may be right.
     pub fn resumed(&self) -> u64 {
         self.resumed
@@ -237,6 +243,9 @@ mod tests {
         drop(writer);
         let mut writer = needed(&store, &descriptor);
         assert_eq!((writer.offset(), writer.resumed()), (6, 6));
+        let mut text = String::new();
+        writer.so_far().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello ");
         writer.write(b"world").unwrap();
         writer.commit().unwrap();
         assert!(store.has(&descriptor.digest).unwrap());

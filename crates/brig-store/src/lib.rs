@@ -63,8 +63,8 @@
 //! }
 //! let blob = store.open_blob(&layer.digest)?;
 //! store.unpack_layer(diff_id, Compression::Gzip, blob, &UnpackOptions::default())?;
-//! store.sync()?;
 //! store.set_ref(reference, manifest)?;
+//! store.sync()?;
 //! # Ok(())
 //! # }
 //! ```

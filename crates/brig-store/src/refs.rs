@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use brig_oci::{Descriptor, Digest, Reference, media_type};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, StoreError};
+use crate::error::{IoContext, Result, StoreError};
 use crate::fsutil;
 use crate::store::{MAX_SMALL_FILE, Store, to_json};
 
@@ -33,8 +33,10 @@ struct RefFile {
 }
 
 impl Store {
-    /// Lets `reference` name `descriptor`, in place of what it named.
+    /// Lets `reference` name `descriptor`, in place of what it named. The documents behind it (manifests and configs,
+    /// as far as they are here) are on the disk before the name is.
     pub fn set_ref(&self, reference: &Reference, descriptor: &Descriptor) -> Result<()> {
+        self.sync_documents(descriptor)?;
         let pulled_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let canonical = reference.canonical();
         let path = self.ref_path(&canonical);
@@ -83,6 +85,26 @@ impl Store {
             return Err(StoreError::ImageNotFound { text: text.into() });
         }
         self.find_id(text, prefix)
+    }
+
+    fn sync_documents(&self, descriptor: &Descriptor) -> Result<()> {
+        let kind = descriptor.media_type.as_str();
+        let is_document = media_type::is_index(kind) || media_type::is_manifest(kind);
+        if !self.has(&descriptor.digest)? {
+            return Ok(());
+        }
+        self.open_blob(&descriptor.digest)?
+            .sync_data()
+            .context("sync", &self.blob_path(&descriptor.digest))?;
+        if !is_document {
+            return Ok(());
+        }
+        let document = self.load_document(descriptor)?;
+        match document.manifest() {
+            // Layers are verified when they are read again.
+            Some(manifest) => self.sync_documents(&manifest.config),
+            None => document.children().into_iter().try_for_each(|child| self.sync_documents(child)),
+        }
     }
 
     fn find_name(&self, reference: &Reference) -> Result<Option<RefRecord>> {

@@ -57,7 +57,8 @@ impl Store {
     }
 
     /// Waits until all that was written to the store is on the disk, and marks the layers that are; see
-    /// `docs/store-format.md`, "Power cuts". Meant to be called once, at the end of a pull or a load.
+    /// `docs/store-format.md`, "Power cuts". Meant to be called once, at the end of a pull or a load, before or after
+    /// the ref is set; it also waits for what other programs wrote to the same file system.
     pub fn sync(&self) -> Result<()> {
         let fresh = self.unsynced_layers()?;
         let root = std::fs::File::open(&self.root).context("open", &self.root)?;
