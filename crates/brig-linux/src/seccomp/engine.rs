@@ -89,7 +89,7 @@ const NETWORK: &[&str] = &["accept", "accept4", "bind", "connect", "listen"];
 #[rustfmt::skip]
 const FATAL: &[&str] = &[
     // Programs and processes.
-    "execve", "execveat", "fork", "vfork", "uselib",
+    "execve", "fork", "vfork", "uselib",
     // Others' memory and descriptors.
     "kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace",
     // Namespaces, roots, mounts.
@@ -115,6 +115,8 @@ const ENOSYS: u32 = 38;
 const IOCTLS: [u64; 6] = [0x541b, 0x5421, 0x5450, 0x5451, 0x5401, 0x5413];
 /// AF_INET and AF_INET6. Not AF_UNIX: the host's services listen there.
 const FAMILIES: [u64; 2] = [2, 10];
+/// `AT_EMPTY_PATH`: execveat(2) executes the descriptor itself.
+const AT_EMPTY_PATH: u64 = 0x1000;
 /// `AF_UNIX`, for pairs.
 const AF_UNIX: u64 = 1;
 
@@ -127,6 +129,11 @@ pub fn engine_policy(network: bool) -> LinuxSeccomp {
     rules.push(Rule::allow(&["clone"]).when(masked(0, CLONE_THREAD, CLONE_THREAD)));
     // Its flags lie behind a pointer; C libraries fall back to clone.
     rules.push(Rule::errno(&["clone3"], ENOSYS).into());
+    // Loaded before the engine itself is executed, from a descriptor. What a break-out could execute
+    // that way (a memfd) has these walls too, and gains nothing: no_new_privs.
+    rules.push(allow_equal("execveat", 4, AT_EMPTY_PATH));
+    // The helper's last capabilities go after the filter has come; nobody gets any back.
+    rules.push(Rule::allow(&["capset"]).into());
     // Limits of other processes aren't its business.
     rules.push(allow_equal("prlimit64", 0, 0));
     rules.extend(IOCTLS.map(|request| allow_equal("ioctl", 1, request)));

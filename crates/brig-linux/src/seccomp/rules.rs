@@ -108,33 +108,98 @@ struct Named {
     rule: usize,
 }
 
-/// One alternative of a rule for one number.
-#[derive(Clone, Copy)]
-struct Entry<'a> {
+/// One alternative of a rule for one number. Small, since there are many, and in this order they
+/// are sorted: by number, then as the policy has them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
     number: u32,
-    name: &'static str,
-    /// The operation behind a multiplexer.
-    operation: Option<u32>,
-    tests: &'a [ArgumentTest],
-    action: Action,
+    /// Place among the known names.
+    named: u32,
+    /// Place among the rule's alternatives.
+    alternative: u32,
+    /// The operation behind a multiplexer, or 0.
+    operation: u32,
 }
 
-impl Entry<'_> {
-    fn always(&self) -> bool {
-        self.operation.is_none() && self.tests.is_empty()
+/// The tests of an entry. Behind a multiplexer the first argument is the operation; the rest is what
+/// libseccomp makes of it: the other tests stay where they were.
+fn tests_of(tests: &[ArgumentTest], operation: u32) -> Vec<ArgumentTest> {
+    if operation == 0 {
+        return tests.to_vec();
+    }
+    let first = ArgumentTest { index: 0, compare: Compare::Equal, value: u64::from(operation) };
+    std::iter::once(first).chain(tests.iter().copied().filter(|test| test.index != 0)).collect()
+}
+
+/// A policy's names and rules, for one interface.
+struct View<'a> {
+    abi: Abi,
+    named: &'a [Named],
+    rules: &'a [Prepared],
+}
+
+impl View<'_> {
+    /// The alternatives of a rule; here and below, places in `named` were given by `entries`.
+    fn alternatives(&self, named: &Named) -> &[Vec<ArgumentTest>] {
+        let rule = &self.rules[named.rule];
+        if self.abi.wide() { &rule.wide } else { &rule.narrow }
     }
 
-    /// The tests. Behind a multiplexer the first argument is the operation; the rest is what
-    /// libseccomp makes of it: the other tests stay where they were.
-    fn rule(&self) -> Rule {
-        let operation = self.operation.map(|operation| ArgumentTest {
-            index: 0,
-            compare: Compare::Equal,
-            value: u64::from(operation),
-        });
-        let hidden = operation.is_some();
-        let others = self.tests.iter().copied().filter(|test| !hidden || test.index != 0);
-        Rule { tests: operation.into_iter().chain(others).collect(), action: self.action }
+    fn action(&self, entry: Entry) -> Action {
+        self.rules[self.named[entry.named as usize].rule].action
+    }
+
+    fn tests(&self, entry: Entry) -> &[ArgumentTest] {
+        &self.alternatives(&self.named[entry.named as usize])[entry.alternative as usize]
+    }
+
+    fn always(&self, entry: Entry) -> bool {
+        entry.operation == 0 && self.tests(entry).is_empty()
+    }
+
+    /// All alternatives by number. A rule that says what the default says is left out, as in runc.
+    fn entries(&self, default: Action) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(self.named.len() + self.named.len() / 8);
+        for (at, named) in (0u32..).zip(self.named) {
+            if self.rules[named.rule].action != default {
+                self.add(at, named, &mut entries);
+            }
+        }
+        entries.sort_unstable();
+        entries
+    }
+
+    /// Adds what one rule for one name means: a rule for its own number, and on i386 also one for the
+    /// multiplexer.
+    fn add(&self, at: u32, named: &Named, entries: &mut Vec<Entry>) {
+        let own = self.abi.number_in(named.row).map(|number| (number, 0));
+        let shared = if self.abi == Abi::X86 { multiplexed(named.row) } else { None };
+        for (alternative, _) in (0u32..).zip(self.alternatives(named)) {
+            for (number, operation) in [shared, own].into_iter().flatten() {
+                entries.push(Entry { number, named: at, alternative, operation });
+            }
+        }
+    }
+
+    /// What the rules for one number add up to. A rule without tests beats those with tests, and the
+    /// first of them the others; so it is in libseccomp.
+    fn decide(&self, group: &[Entry]) -> Result<Decision, SeccompError> {
+        if let Some(entry) = group.iter().find(|entry| self.always(**entry)) {
+            return Ok(Decision::Always(self.action(*entry)));
+        }
+        let name = || self.named[group[0].named as usize].row.0.to_owned();
+        if group.len() > MAX_RULES_OF_ONE {
+            let (what, rules) = (name(), group.len());
+            return Err(SeccompError::TooManyRules { what, rules, most: MAX_RULES_OF_ONE });
+        }
+        let rule = |entry: &Entry| Rule {
+            tests: tests_of(self.tests(*entry), entry.operation),
+            action: self.action(*entry),
+        };
+        match order::order(group.iter().map(rule).collect(), self.abi.wide()) {
+            Some(rules) => Ok(Decision::ByArguments(rules)),
+            None => Err(SeccompError::Contradiction { syscall: name() }),
+        }
     }
 }
 
@@ -150,7 +215,7 @@ pub(super) fn resolve(policy: &LinuxSeccomp, native: Abi) -> Result<Policy, Secc
     let (named, unknown) = look_up(syscalls)?;
     let interfaces = abis(policy, native)
         .into_iter()
-        .map(|abi| interface(abi, &named, &rules, default))
+        .map(|abi| interface(&View { abi, named: &named, rules: &rules }, default))
         .collect::<Result<Vec<_>, _>>()?;
     let listener = named.iter().any(|named| rules[named.rule].action == Action::NOTIFY);
     Ok(Policy { default, interfaces, listener, unknown })
@@ -203,42 +268,14 @@ fn check_indices(rule: &LinuxSyscall, first: &str) -> Result<(), SeccompError> {
     }
 }
 
-fn interface(
-    abi: Abi,
-    named: &[Named],
-    rules: &[Prepared],
-    default: Action,
-) -> Result<Interface, SeccompError> {
-    let newest = named.iter().filter_map(|named| abi.number_in(named.row)).max();
-    let mut entries = Vec::with_capacity(named.len() + named.len() / 8);
-    // A rule that says what the default says is left out, as in runc.
-    for named in named.iter().filter(|named| rules[named.rule].action != default) {
-        add_entries(abi, named, &rules[named.rule], &mut entries);
+fn interface(view: &View<'_>, default: Action) -> Result<Interface, SeccompError> {
+    let newest = view.named.iter().filter_map(|named| view.abi.number_in(named.row)).max();
+    let entries = view.entries(default);
+    let mut syscalls = Vec::with_capacity(entries.len());
+    for group in entries.chunk_by(|a, b| a.number == b.number) {
+        syscalls.push((group[0].number, view.decide(group)?));
     }
-    // Keys are sorted, not entries, which are large: this is a third of the time otherwise. The
-    // second part keeps the order of the policy.
-    let mut order: Vec<(u32, usize)> =
-        entries.iter().enumerate().map(|(at, entry)| (entry.number, at)).collect();
-    order.sort_unstable();
-    let syscalls = order
-        .chunk_by(|a, b| a.0 == b.0)
-        .map(|group| Ok((group[0].0, decide(abi, group.iter().map(|(_, at)| &entries[*at]))?)))
-        .collect::<Result<Vec<_>, SeccompError>>()?;
-    Ok(Interface { abi, syscalls, newest })
-}
-
-/// Adds what one rule for one name means for an interface: a rule for its own number, and on i386
-/// also one for the multiplexer.
-fn add_entries<'a>(abi: Abi, named: &Named, rule: &'a Prepared, entries: &mut Vec<Entry<'a>>) {
-    let own = abi.number_in(named.row).map(|number| (number, None));
-    let shared = if abi == Abi::X86 { multiplexed(named.row) } else { None };
-    let shared = shared.map(|(number, operation)| (number, Some(operation)));
-    for tests in if abi.wide() { &rule.wide } else { &rule.narrow } {
-        for (number, operation) in [shared, own].into_iter().flatten() {
-            let (name, action) = (named.row.0, rule.action);
-            entries.push(Entry { number, name, operation, tests, action });
-        }
-    }
+    Ok(Interface { abi: view.abi, syscalls, newest })
 }
 
 /// The tests of a rule. Where two of them look at the same argument, each test becomes a rule of its
@@ -276,24 +313,4 @@ fn test(width: u64, argument: &LinuxSeccompArg) -> ArgumentTest {
     // check_indices has refused what doesn't fit.
     let index = u8::try_from(argument.index()).unwrap_or(u8::MAX);
     ArgumentTest { index, compare, value }
-}
-
-/// What the rules for one number add up to. A rule without tests beats those with tests, and the
-/// first of them the others; so it is in libseccomp.
-fn decide<'a, 'b: 'a>(
-    abi: Abi,
-    mut group: impl ExactSizeIterator<Item = &'a Entry<'b>> + Clone,
-) -> Result<Decision, SeccompError> {
-    let (rules, name) = (group.len(), group.clone().next().map_or("", |entry| entry.name));
-    let all = group.clone();
-    if let Some(entry) = group.find(|entry| entry.always()) {
-        return Ok(Decision::Always(entry.action));
-    }
-    if rules > MAX_RULES_OF_ONE {
-        return Err(SeccompError::TooManyRules { what: name.to_owned(), rules, most: MAX_RULES_OF_ONE });
-    }
-    match order::order(all.map(Entry::rule).collect(), abi.wide()) {
-        Some(rules) => Ok(Decision::ByArguments(rules)),
-        None => Err(SeccompError::Contradiction { syscall: name.to_owned() }),
-    }
 }
