@@ -84,9 +84,19 @@ pub fn compile_in_child(
     request: &CompileRequest,
     timeout: Duration,
 ) -> Result<(Form, u64), CompileError> {
+    compile_as(COMPILE_ARGUMENT, runner, request, timeout)
+}
+
+/// With the argument that says what for.
+pub(crate) fn compile_as(
+    argument: &str,
+    runner: &Path,
+    request: &CompileRequest,
+    timeout: Duration,
+) -> Result<(Form, u64), CompileError> {
     let bytes = request.encode().map_err(|source| CompileError::Request { source })?;
     let start = |source| CompileError::Start { runner: runner.into(), source };
-    let mut child = spawn(runner).map_err(start)?;
+    let mut child = spawn(runner, argument).map_err(start)?;
     let ended = talk(&mut child, &bytes, timeout);
     if ended.is_none() {
         // It may have ended by itself in this moment.
@@ -99,9 +109,9 @@ pub fn compile_in_child(
     }
 }
 
-fn spawn(runner: &Path) -> io::Result<Child> {
+fn spawn(runner: &Path, argument: &str) -> io::Result<Child> {
     Command::new(runner)
-        .args([COMPILE_ARGUMENT, STDIO_ARGUMENT])
+        .args([argument, STDIO_ARGUMENT])
         // Nothing in there is for a compiler, and a panic's backtrace helps nobody here.
         .env_clear()
         .stdin(Stdio::piped())

@@ -26,4 +26,8 @@ pub use form::{Encoding, Form, FormError, NotRunnable, Role, Wasi};
 pub use request::{CompileReport, CompileRequest, Preopen, RunRequest};
 
 #[cfg(feature = "engine")]
-pub use engine::{compile::compile, ending::Ending, run::run};
+pub use engine::{
+    compile::{compile, compile_plugin},
+    ending::Ending,
+    run::run,
+};

@@ -26,7 +26,9 @@ mod ticker;
 mod value;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -35,8 +37,11 @@ pub use error::PluginError;
 pub use instance::{CallLimits, Grants, Instance};
 pub use value::{FromValue, Params, ToValue, Value};
 
+use crate::child::{COMPILE_MEMORY, COMPILE_TIMEOUT, compile_as};
 use crate::engine::config;
+use crate::engine::load::{self, Code};
 use crate::form::{Encoding, Form, Wasi};
+use crate::request::{COMPILE_PLUGIN_ARGUMENT, CompileRequest, REQUEST_VERSION};
 use instance::PluginHost;
 use ticker::Ticker;
 
@@ -79,7 +84,7 @@ impl PluginEngine {
     /// One that allocates in this way. It owns a thread, which sleeps while no call is under way.
     pub fn with_allocation(allocation: Allocation) -> Result<Self, PluginError> {
         let mut config = config::tunables();
-        config.epoch_interruption(true);
+        config::plugins(&mut config).map_err(PluginError::engine)?;
         if let Allocation::Pool { instances } = allocation {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
         }
@@ -91,7 +96,8 @@ impl PluginEngine {
     }
 
     /// Compiles a component, binary or text. Takes from a millisecond to seconds, on this thread and on as many others
-    /// as there are processors; without limits, so the bytes should come from somebody whose code may be compiled here.
+    /// as there are processors. Without limits on what that takes: for bytes from somebody who may cost so much; for
+    /// others there is [`PluginEngine::load_isolated`].
     pub fn load(&self, bytes: &[u8]) -> Result<Plugin, PluginError> {
         let binary = if crate::form::is_text(bytes) {
             wat::parse_bytes(bytes).map_err(|error| PluginError::Invalid { message: error.to_string() })?
@@ -104,10 +110,45 @@ impl PluginEngine {
             return Err(PluginError::NotPlugin { form: form.to_string() });
         }
         let invalid = |error: wasmtime::Error| PluginError::Invalid { message: format!("{error:#}") };
-        let component = Component::from_binary(&self.engine, &binary).map_err(invalid)?;
+        self.link(&Component::from_binary(&self.engine, &binary).map_err(invalid)?)
+    }
+
+    /// The same, but the component, a file, is compiled in a child with limits: time, processor time and memory. The
+    /// child is `runner` (see [`crate::runner::install`]); it writes into `scratch`, an existing directory to which
+    /// nobody else can write, and nothing stays there. Blocks.
+    pub fn load_isolated(&self, runner: &Path, scratch: &Path, source: &Path) -> Result<Plugin, PluginError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let output = scratch.join(format!("plugin-{}-{count}", std::process::id()));
+        let request = CompileRequest {
+            version: REQUEST_VERSION,
+            source: source.into(),
+            output: output.clone(),
+            identity: config::PLUGIN_IDENTITY.into(),
+            memory: Some(COMPILE_MEMORY),
+            // Twice, for two processors.
+            cpu_seconds: Some(2 * COMPILE_TIMEOUT.as_secs()),
+            runnable_only: false,
+        };
+        let loaded = compile_as(COMPILE_PLUGIN_ARGUMENT, runner, &request, COMPILE_TIMEOUT)
+            .map_err(|source| PluginError::Compile { source })
+            .and_then(|(form, _)| self.load_compiled(&output, &form));
+        // It is mapped, or it was never written.
+        let _ = std::fs::remove_file(&output);
+        loaded
+    }
+
+    fn load_compiled(&self, path: &Path, form: &Form) -> Result<Plugin, PluginError> {
+        match load::code(&self.engine, path, form.encoding).map_err(PluginError::engine)? {
+            Code::Component(component) if form.wasi != Wasi::P3 => self.link(&component),
+            _ => Err(PluginError::NotPlugin { form: form.to_string() }),
+        }
+    }
+
+    fn link(&self, component: &Component) -> Result<Plugin, PluginError> {
         let pre = self
             .linker
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .map_err(|error| PluginError::Import { message: format!("{error:#}") })?;
         Ok(Plugin { engine: self.clone(), pre })
     }

@@ -18,6 +18,8 @@ pub const REQUEST_VERSION: u32 = 1;
 pub const RUN_ARGUMENT: &str = "run";
 /// The first argument with which the runner compiles.
 pub const COMPILE_ARGUMENT: &str = "compile";
+/// The first argument with which the runner compiles for a plugin engine.
+pub const COMPILE_PLUGIN_ARGUMENT: &str = "compile-plugin";
 /// The second argument with which the runner reads its request from standard input and reports on standard output.
 pub const STDIO_ARGUMENT: &str = "--stdio";
 /// The largest request that is read, in bytes: arguments and environment together stay under the kernel's limit for

@@ -199,3 +199,25 @@ fn an_engine_ends_while_its_thread_sleeps_and_while_it_ticks() {
         assert!(plugin.call::<()>("spin", (), &limits).await.is_err());
     });
 }
+
+#[cfg(feature = "embed")]
+#[test]
+fn a_plugin_compiled_in_a_child_works_the_same_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (scratch, source) = (dir.path().join("scratch"), dir.path().join("source"));
+    std::fs::create_dir(&scratch).unwrap();
+    let runner = brig_wasm::runner::install(env!("CARGO_TARGET_TMPDIR").as_ref()).unwrap();
+    let engine = PluginEngine::new().unwrap();
+    std::fs::write(&source, PLUGIN).unwrap();
+    let plugin = engine.load_isolated(&runner, &scratch, &source).unwrap();
+    block_on(async {
+        assert_eq!(plugin.call::<u32>("add", (2_u32, 3_u32), &CallLimits::default()).await.unwrap(), 5);
+        let error = plugin.call::<()>("spin", (), &limits(50, 1 << 20)).await.unwrap_err();
+        assert!(matches!(error, PluginError::Timeout { .. }), "{error}");
+    });
+    for text in ["(module)", "(component (core module (func i32.add)))", "no wasm at all"] {
+        std::fs::write(&source, text).unwrap();
+        assert!(engine.load_isolated(&runner, &scratch, &source).is_err(), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0);
+}

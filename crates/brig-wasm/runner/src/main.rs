@@ -12,7 +12,8 @@ use std::time::Duration;
 use brig_runtime::exit::CODE_ENGINE;
 use brig_wasm::Ending;
 use brig_wasm::request::{
-    COMPILE_ARGUMENT, CompileReport, CompileRequest, MAX_REQUEST, RUN_ARGUMENT, RunRequest, STDIO_ARGUMENT,
+    COMPILE_ARGUMENT, COMPILE_PLUGIN_ARGUMENT, CompileReport, CompileRequest, MAX_REQUEST, RUN_ARGUMENT,
+    RunRequest, STDIO_ARGUMENT,
 };
 
 mod inherited;
@@ -22,8 +23,11 @@ fn main() -> ExitCode {
     let args: Vec<_> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
     match args[..] {
         [RUN_ARGUMENT] => run(),
-        [COMPILE_ARGUMENT] => compile(inherited::request(), inherited::report()),
-        [COMPILE_ARGUMENT, STDIO_ARGUMENT] => compile(Ok(io::stdin()), Ok(io::stdout())),
+        [COMPILE_ARGUMENT] => compile(brig_wasm::compile, inherited::request(), inherited::report()),
+        [COMPILE_ARGUMENT, STDIO_ARGUMENT] => compile(brig_wasm::compile, Ok(io::stdin()), Ok(io::stdout())),
+        [COMPILE_PLUGIN_ARGUMENT, STDIO_ARGUMENT] => {
+            compile(brig_wasm::compile_plugin, Ok(io::stdin()), Ok(io::stdout()))
+        }
         _ => usage(),
     }
 }
@@ -72,9 +76,13 @@ fn end(ending: &Ending) -> ! {
     std::process::exit(ending.report.code.into())
 }
 
-fn compile(request: io::Result<impl Read>, report: io::Result<impl Write>) -> ExitCode {
+fn compile(
+    compile: fn(&CompileRequest) -> CompileReport,
+    request: io::Result<impl Read>,
+    report: io::Result<impl Write>,
+) -> ExitCode {
     let request = request.and_then(read).and_then(|bytes| CompileRequest::decode(&bytes).map_err(other));
-    let written = request.map(|request| brig_wasm::compile(&request)).and_then(|outcome| {
+    let written = request.map(|request| compile(&request)).and_then(|outcome| {
         let refused = matches!(outcome, CompileReport::Refused { .. });
         write_line(report?, &outcome)?;
         Ok(refused)

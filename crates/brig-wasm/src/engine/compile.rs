@@ -14,9 +14,19 @@ use super::linker;
 use crate::form::{self, Encoding, Form};
 use crate::request::{CompileFailure, CompileReport, CompileRequest};
 
-/// Compiles as the request says, under its limits, which this process keeps for the rest of its life.
+/// Compiles for a container of its own, as the request says, under its limits, which this process keeps for the rest of
+/// its life.
 pub fn compile(request: &CompileRequest) -> CompileReport {
-    match compile_file(request) {
+    report(compile_file(request, Purpose::CompileForProcess))
+}
+
+/// The same for [`crate::plugin::PluginEngine::load_isolated`].
+pub fn compile_plugin(request: &CompileRequest) -> CompileReport {
+    report(compile_file(request, Purpose::CompileForPlugin))
+}
+
+fn report(result: Result<(Form, u64), Refusal>) -> CompileReport {
+    match result {
         Ok((form, size)) => CompileReport::Compiled { form, size },
         Err((failure, message)) => CompileReport::Refused { failure, message },
     }
@@ -24,7 +34,7 @@ pub fn compile(request: &CompileRequest) -> CompileReport {
 
 type Refusal = (CompileFailure, String);
 
-fn compile_file(request: &CompileRequest) -> Result<(Form, u64), Refusal> {
+fn compile_file(request: &CompileRequest, purpose: Purpose) -> Result<(Form, u64), Refusal> {
     limit(Resource::As, request.memory)?;
     limit(Resource::Cpu, request.cpu_seconds)?;
     // A core file of a compiler that was stopped helps nobody.
@@ -35,8 +45,7 @@ fn compile_file(request: &CompileRequest) -> Result<(Form, u64), Refusal> {
     if request.runnable_only {
         form.check_runnable().map_err(|error| (CompileFailure::NotRunnable, error.to_string()))?;
     }
-    let engine =
-        engine(Purpose::Compile, &request.identity).map_err(|error| invalid(format!("{error:#}")))?;
+    let engine = engine(purpose, &request.identity).map_err(|error| invalid(format!("{error:#}")))?;
     let compiled = translate(&engine, &binary, &form, request.runnable_only)?;
     write(&request.output, &compiled)?;
     // The length of a vector fits.

@@ -8,23 +8,37 @@ use wasmtime::{Config, Engine, ModuleVersionStrategy, WasmBacktraceDetails};
 /// What an engine is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Compile for [`Purpose::RunOnce`].
-    Compile,
     /// One instance in its own process, ended from outside. The compiler isn't even initialised.
     RunOnce,
+    /// Compile for [`Purpose::RunOnce`].
+    CompileForProcess,
+    /// Compile for the engine of [`plugins`].
+    CompileForPlugin,
 }
+
+/// What compiled plugins are bound to beside wasmtime's own settings.
+pub(crate) const PLUGIN_IDENTITY: &str = concat!("plugin/", env!("CARGO_PKG_VERSION"));
 
 /// The engine of the runner. `identity` is written into compiled files and compared when they are loaded.
 pub(crate) fn engine(purpose: Purpose, identity: &str) -> wasmtime::Result<Engine> {
     let mut config = tunables();
+    if purpose == Purpose::CompileForPlugin {
+        return Engine::new(plugins(&mut config)?);
+    }
     config.module_version(ModuleVersionStrategy::Custom(identity.to_owned()))?;
-    config.enable_compiler(purpose == Purpose::Compile);
+    config.enable_compiler(purpose == Purpose::CompileForProcess);
     Engine::new(&config)
+}
+
+/// Plugins share a process, so they are interrupted by epochs.
+pub(crate) fn plugins(config: &mut Config) -> wasmtime::Result<&mut Config> {
+    config.epoch_interruption(true);
+    config.module_version(ModuleVersionStrategy::Custom(PLUGIN_IDENTITY.to_owned()))
 }
 
 /// What compiled code depends on, for all engines of this crate.
 ///
-/// - No epochs and no fuel: a process of its own is ended from outside by a timer and a signal, and the tightest loops
+/// - No epochs (but for plugins) and no fuel: a process of its own is ended from outside by a timer and a signal, and the tightest loops
 ///   then run up to 2.5 times as fast.
 /// - A reservation of 4 GiB and a guard of 32 MiB (the defaults, on 64 bits): bounds checks disappear.
 /// - No native unwind tables: nobody unwinds through wasm here, and registering them costs at every load. Backtraces

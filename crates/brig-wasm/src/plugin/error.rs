@@ -20,6 +20,13 @@ pub enum PluginError {
         /// What is wrong.
         message: String,
     },
+    /// The child didn't compile it.
+    #[error("the plugin can't be compiled")]
+    Compile {
+        /// Why.
+        #[source]
+        source: crate::CompileError,
+    },
     /// It is WebAssembly, but no component of a world that is served.
     #[error("not a plugin: it is a {form}, and plugins are components for WASI p2 or none")]
     NotPlugin {

@@ -29,7 +29,7 @@ static int copy(int from, int to) {
     return count < 0 ? failed("read") : 0;
 }
 
-__attribute__((noinline)) static int divide(int a, int b) { return a / b; }
+__attribute__((noinline)) static int divide(volatile int a, volatile int b) { return a / b; }
 
 int main(int argc, char **argv) {
     const char *verb = argc > 1 ? argv[1] : "hello";
@@ -63,9 +63,9 @@ int main(int argc, char **argv) {
     if (!strcmp(verb, "divide")) return printf("%d\n", divide(1, atoi(path)));
     if (!strcmp(verb, "abort")) abort();
     if (!strcmp(verb, "eat")) {
-        // Touched, so that it is really there; a null pointer is used, as sloppy programs do.
+        // Touched, so that it is really there.
         for (;;) {
-            char *block = malloc(1 << 20);
+            char *volatile block = malloc(1 << 20);
             if (!block) abort();
             memset(block, 1, 1 << 20);
         }

@@ -153,7 +153,8 @@ impl Compiled {
             preopens: Vec::new(),
             cwd: None,
             memory: None,
-            timeout_ms: None,
+            // A guest that never ends ends the test.
+            timeout_ms: Some(60_000),
             network: false,
             precise_clocks: false,
         };
