@@ -99,10 +99,7 @@ impl Program<'_> {
             .arg(directory)
             .current_dir(required("CARGO_MANIFEST_DIR")?);
         clean_environment(&mut command);
-        command.env(
-            format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_")),
-            "-C target-feature=+crt-static -C relocation-model=static",
-        );
+        command.env(format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_")), FLAGS);
         let status = command.status().map_err(|source| EmbedError::Start { cargo, source })?;
         if status.success() {
             Ok(())
@@ -111,6 +108,12 @@ impl Program<'_> {
         }
     }
 }
+
+/// Static, at a fixed address: what the kernel has to map and relocate before `main` is most of a short start. And the
+/// crate `getrandom` asks the kernel by its system call: it would look the function up by name, which a static program
+/// can't, and then want `/dev/urandom`, which a sandbox doesn't have.
+const FLAGS: &str =
+    r#"-C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend="linux_getrandom""#;
 
 /// What the outer cargo tells its build scripts and compilers isn't meant for the nested one: flags would replace
 /// ours, clippy would be run instead of the compiler, and each change would build everything again. Kept are where

@@ -34,6 +34,8 @@ pub struct Grant {
     pub target: String,
     /// Whether it may be written.
     pub writable: bool,
+    /// Whether it holds code that is mapped executable: the compiled module, and nothing else.
+    pub code: bool,
 }
 
 /// A root file system that the engine process sees: the image's own files.
@@ -127,7 +129,10 @@ fn mounts(engine: &EngineProcess) -> Result<Vec<MountPlan>, PlanError> {
     });
     let grants = engine.grants.iter().map(|grant| {
         let what = MountKind::Bind { source: grant.source.clone(), recursive: true };
-        mount(&grant.target, what, grant.writable)
+        let mounted = mount(&grant.target, what, grant.writable)?;
+        // A file of such a mount can't be mapped executable.
+        let code = if grant.code { libc::MOUNT_ATTR_NOEXEC } else { 0 };
+        Ok(MountPlan { set: mounted.set & !code, ..mounted })
     });
     root.chain(grants).collect()
 }

@@ -98,7 +98,13 @@ impl Engine {
                 &Event::container("die", id).with("name", &spec.name).with("reason", "supervisor_lost"),
             )?;
         }
-        Ok(ContainerInfo { spec, state: observed.record })
+        let state = observed.record;
+        // What the supervisor would have done, had it lived: a container of `--rm` that has ended goes.
+        if spec.auto_remove && state.state == State::Stopped && !is_alive(&paths)? {
+            self.remove_files(&paths, id, false)?;
+            return Err(Error::ContainerNotFound { name: spec.name });
+        }
+        Ok(ContainerInfo { spec, state })
     }
 
     /// All containers, newest first. One whose creation was cut off is shown as far as it got.
@@ -107,6 +113,7 @@ impl Engine {
         for id in self.container_ids()? {
             match self.container_by_id(&id) {
                 Ok(info) => all.push(info),
+                Err(Error::ContainerNotFound { .. }) => {}
                 Err(error) => all.extend(self.half_made(&id, error)?),
             }
         }
@@ -136,6 +143,10 @@ impl Engine {
             .map_err(Error::io("read", paths.dir()))?;
         Ok(Some(ContainerInfo::half_made(id, created.into(), State::Creating)))
     }
+}
+
+fn is_alive(paths: &ContainerPaths) -> Result<bool> {
+    brig_runtime::lock::is_held(&paths.lock()).map_err(Error::io("use the lock", paths.lock()))
 }
 
 impl ContainerInfo {

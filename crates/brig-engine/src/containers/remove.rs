@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
+use brig_runtime::liveness::{LivenessError, retire};
 use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State};
 
@@ -11,6 +13,8 @@ use crate::error::{Error, Result};
 
 /// What tells about a container goes last: until then `ps -a` shows it, and a removal that was cut off can be finished.
 const LAST: [&str; 2] = ["state.json", "spec.json"];
+/// How long a supervisor may take to clean up after its payload.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Removes a container; with force, kills it first, and also removes one whose record is damaged or half made.
@@ -29,7 +33,7 @@ impl Engine {
             Err(_) if force => {}
             Err(error) => return Err(error),
         }
-        self.remove_files(&paths, &id)
+        self.remove_files(&paths, &id, force)
     }
 
     fn kill_and_wait(&self, id: &str) -> Result<()> {
@@ -41,7 +45,15 @@ impl Engine {
         }
     }
 
-    fn remove_files(&self, paths: &ContainerPaths, id: &str) -> Result<()> {
+    /// Removes everything of a container that has ended; waits for a supervisor that is still cleaning up, and cleans
+    /// up in the place of one that was killed.
+    pub(crate) fn remove_files(&self, paths: &ContainerPaths, id: &str, force: bool) -> Result<()> {
+        let _nobody_starts_it = match retire(paths, PATIENCE) {
+            Ok(lock) => Some(lock),
+            // A damaged record names no cgroups.
+            Err(LivenessError::Record { .. }) if force => None,
+            Err(error) => return Err(error.into()),
+        };
         let spec = ContainerSpec::read(&paths.spec()).ok();
         self.mark_dead(paths)?;
         remove_tree(paths.run_dir(), &[]).map_err(Error::io("remove", paths.run_dir()))?;

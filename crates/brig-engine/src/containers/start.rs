@@ -117,7 +117,8 @@ impl Engine {
         let spec = &container.spec;
         let record = spec.wasm.as_ref().ok_or_else(|| damaged(spec, "it names no module"))?;
         let (form, module, key) = self.compiled(record, &spec.layers)?;
-        let mut grants = vec![Grant { source: module, target: ENGINE_MODULE.into(), writable: false }];
+        let mut grants =
+            vec![Grant { source: module, target: ENGINE_MODULE.into(), writable: false, code: true }];
         let mut preopens = Vec::new();
         let root = if spec.layers.is_empty() {
             None
@@ -130,7 +131,12 @@ impl Engine {
         for (number, mount) in spec.mounts.iter().enumerate() {
             let target = format!("/volumes/{number}");
             let (host, guest) = (target.clone().into(), mount.target.clone());
-            grants.push(Grant { source: mount.source.clone(), target, writable: !mount.read_only });
+            grants.push(Grant {
+                source: mount.source.clone(),
+                target,
+                writable: !mount.read_only,
+                code: false,
+            });
             preopens.push(Preopen { host, guest, read_only: mount.read_only });
         }
         let network = spec.network == "host";
