@@ -1,4 +1,9 @@
 //! Plugins in this process: typed calls, limits, and what happens when they are broken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests, whose helpers lie outside of test functions"
+)]
 #![cfg(feature = "engine")]
 
 use std::future::Future;

@@ -1,4 +1,9 @@
 //! The runner itself, as a process: what guests see, and how they end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests, whose helpers lie outside of test functions"
+)]
 #![cfg(all(feature = "engine", feature = "embed"))]
 
 mod support;
@@ -48,6 +53,16 @@ fn standard_input_reaches_standard_output() {
         assert!(run.code == 0 && run.stdout == bytes, "{guest:?}: {} bytes", run.stdout.len());
         let run = guest.run(&["cat"]).go();
         assert_eq!((run.code, run.stdout.as_str()), (0, ""));
+    }
+}
+
+#[test]
+fn waiting_for_input_and_for_a_timer() {
+    for guest in forms() {
+        let run = guest.run(&["poll", "20"]).keep_stdin_open().go();
+        assert_eq!((run.code, run.stdout.as_str()), (0, "0\n0\n0\n"), "{guest:?}");
+        let run = guest.run(&["poll", "60000"]).stdin("input").go();
+        assert_eq!((run.code, run.stdout.as_str()), (0, "1\ninput"), "{guest:?}");
     }
 }
 

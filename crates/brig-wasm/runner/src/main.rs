@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::panic;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -48,13 +49,15 @@ fn run() -> ! {
         Err(error) => end(&Ending::start_failed(format!("the runner got no request: {error}"))),
     };
     if let Some(millis) = request.timeout_ms {
-        // Whoever started this process does it as well, from outside; here it costs one thread.
-        std::thread::spawn(move || {
+        // Whoever started this process does it as well, from outside: without a thread it is only less exact.
+        let _ = std::thread::Builder::new().spawn(move || {
             std::thread::sleep(Duration::from_millis(millis));
             end(&Ending::timeout(millis))
         });
     }
-    end(&brig_wasm::run(&request, |code| end(&Ending::exited(code))))
+    let ending = panic::catch_unwind(|| brig_wasm::run(&request, |code| end(&Ending::exited(code))));
+    // The panic's own message is on standard error.
+    end(&ending.unwrap_or_else(|_| Ending::start_failed("the wasm engine failed, which is a bug of brig")))
 }
 
 /// Where the report goes, if anybody wants it.

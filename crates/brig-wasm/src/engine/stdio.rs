@@ -75,11 +75,16 @@ impl Shared {
             return;
         }
         let shared = Arc::clone(self);
-        std::thread::spawn(move || {
-            is_ready(&shared.file, PollFlags::IN, None);
-            shared.watched.store(false, Ordering::Release);
-            shared.readable.notify_waiters();
-        });
+        if std::thread::Builder::new().spawn(move || shared.wait()).is_err() {
+            // There may be a limit of one: then nothing else happens while the guest waits.
+            self.wait();
+        }
+    }
+
+    fn wait(&self) {
+        is_ready(&self.file, PollFlags::IN, None);
+        self.watched.store(false, Ordering::Release);
+        self.readable.notify_waiters();
     }
 }
 

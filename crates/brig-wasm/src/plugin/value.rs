@@ -33,21 +33,21 @@ pub enum Value {
     /// `string`
     String(String),
     /// `list<…>`
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// `tuple<…>`
-    Tuple(Vec<Value>),
+    Tuple(Vec<Self>),
     /// `record`: names and values, in the order of its declaration.
-    Record(Vec<(String, Value)>),
+    Record(Vec<(String, Self)>),
     /// `variant`: the case, and what it carries.
-    Variant(String, Option<Box<Value>>),
+    Variant(String, Option<Box<Self>>),
     /// `enum`: the case.
     Enum(String),
     /// `flags`: those that are set.
     Flags(Vec<String>),
     /// `option<…>`
-    Option(Option<Box<Value>>),
+    Option(Option<Box<Self>>),
     /// `result<…>`
-    Result(Result<Option<Box<Value>>, Option<Box<Value>>>),
+    Result(Result<Option<Box<Self>>, Option<Box<Self>>>),
 }
 
 /// What can be an argument.

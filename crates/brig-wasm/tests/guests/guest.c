@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,18 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(verb, "exit")) exit(atoi(path));
     if (!strcmp(verb, "cat")) return copy(0, 1);
+    if (!strcmp(verb, "poll")) {
+        // More than once, as an event loop does.
+        for (int i = 0; i < 3; i++) {
+            struct pollfd stdin_fd = {0, POLLIN, 0};
+            int ready = poll(&stdin_fd, 1, atoi(path));
+            printf("%d\n", ready);
+            fflush(stdout);
+            if (ready < 0) return failed("poll");
+            if (ready > 0) return copy(0, 1);
+        }
+        return 0;
+    }
     if (!strcmp(verb, "read")) {
         int file = open(path, O_RDONLY);
         return file < 0 ? failed(path) : copy(file, 1);

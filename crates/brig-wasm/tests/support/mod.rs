@@ -18,36 +18,37 @@ use tempfile::TempDir;
 const IDENTITY: &str = "test key/test digest";
 
 /// The runner of this build.
-pub fn runner() -> &'static Path {
+pub(crate) fn runner() -> &'static Path {
     static RUNNER: OnceLock<PathBuf> = OnceLock::new();
     RUNNER.get_or_init(|| brig_wasm::runner::install(env!("CARGO_TARGET_TMPDIR").as_ref()).unwrap())
 }
 
 /// A compiled guest.
 #[derive(Debug)]
-pub struct Compiled {
-    pub path: PathBuf,
-    pub form: Form,
+pub(crate) struct Compiled {
+    pub(crate) path: PathBuf,
+    pub(crate) form: Form,
     _dir: TempDir,
 }
 
 /// One run, before it.
-pub struct Run<'a> {
-    pub request: RunRequest,
+pub(crate) struct Run<'a> {
+    pub(crate) request: RunRequest,
     stdin: &'a str,
+    open: bool,
 }
 
 /// One run, after it.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-    pub report: Option<ExitReport>,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) report: Option<ExitReport>,
 }
 
 /// The C guest as a module and as a component; none, with a message, where there is no compiler for it.
-pub fn forms() -> Vec<&'static Compiled> {
+pub(crate) fn forms() -> Vec<&'static Compiled> {
     static FORMS: OnceLock<Vec<Compiled>> = OnceLock::new();
     let forms = FORMS.get_or_init(|| match c_guest() {
         Ok(module) => {
@@ -63,16 +64,19 @@ pub fn forms() -> Vec<&'static Compiled> {
 }
 
 /// From text, which is compiled as it is.
-pub fn wat(text: &str) -> Compiled {
+pub(crate) fn wat(text: &str) -> Compiled {
     compile(text.as_bytes(), |_| {}).unwrap()
 }
 
 /// Why this isn't compiled.
-pub fn compile_error(source: &[u8]) -> CompileError {
+pub(crate) fn compile_error(source: &[u8]) -> CompileError {
     compile(source, |_| {}).unwrap_err()
 }
 
-pub fn compile(source: &[u8], change: impl FnOnce(&mut CompileRequest)) -> Result<Compiled, CompileError> {
+pub(crate) fn compile(
+    source: &[u8],
+    change: impl FnOnce(&mut CompileRequest),
+) -> Result<Compiled, CompileError> {
     let dir = tempfile::tempdir().unwrap();
     let mut request = request(dir.path(), source);
     change(&mut request);
@@ -81,12 +85,12 @@ pub fn compile(source: &[u8], change: impl FnOnce(&mut CompileRequest)) -> Resul
     Ok(Compiled { path: request.output, form, _dir: dir })
 }
 
-pub fn compile_within(source: &[u8], timeout: Duration) -> Result<(Form, u64), CompileError> {
+pub(crate) fn compile_within(source: &[u8], timeout: Duration) -> Result<(Form, u64), CompileError> {
     let dir = tempfile::tempdir().unwrap();
     compile_in_child(runner(), &request(dir.path(), source), timeout)
 }
 
-pub fn request(dir: &Path, source: &[u8]) -> CompileRequest {
+pub(crate) fn request(dir: &Path, source: &[u8]) -> CompileRequest {
     let (input, output) = (dir.join("source"), dir.join("compiled"));
     fs::write(&input, source).unwrap();
     CompileRequest {
@@ -101,7 +105,7 @@ pub fn request(dir: &Path, source: &[u8]) -> CompileRequest {
 }
 
 /// A command with so many functions that its compilation takes a while.
-pub fn big_module(functions: usize) -> Vec<u8> {
+pub(crate) fn big_module(functions: usize) -> Vec<u8> {
     let body = "(func (param i32) (result i32) local.get 0 i32.const 3 i32.mul local.get 0 i32.add)";
     let text = format!(r#"(module (func (export "_start")) {})"#, body.repeat(functions));
     ::wat::parse_str(text).unwrap()
@@ -140,7 +144,7 @@ fn component(module: &[u8]) -> Vec<u8> {
 }
 
 impl Compiled {
-    pub fn run<'a>(&self, args: &[&str]) -> Run<'a> {
+    pub(crate) fn run<'a>(&self, args: &[&str]) -> Run<'a> {
         let request = RunRequest {
             version: REQUEST_VERSION,
             module: self.path.clone(),
@@ -158,47 +162,52 @@ impl Compiled {
             network: false,
             precise_clocks: false,
         };
-        Run { request, stdin: "" }
+        Run { request, stdin: "", open: false }
     }
 }
 
 impl<'a> Run<'a> {
-    pub fn env(mut self, variable: &str) -> Self {
+    pub(crate) fn env(mut self, variable: &str) -> Self {
         self.request.env.push(variable.into());
         self
     }
 
-    pub fn stdin(self, stdin: &'a str) -> Self {
+    pub(crate) fn stdin(self, stdin: &'a str) -> Self {
         Self { stdin, ..self }
     }
 
-    pub fn preopen(mut self, host: &Path, guest: &str, read_only: bool) -> Self {
+    /// Standard input stays open until it has ended.
+    pub(crate) fn keep_stdin_open(self) -> Self {
+        Self { open: true, ..self }
+    }
+
+    pub(crate) fn preopen(mut self, host: &Path, guest: &str, read_only: bool) -> Self {
         self.request.preopens.push(Preopen { host: host.into(), guest: guest.into(), read_only });
         self
     }
 
-    pub fn memory(mut self, bytes: u64) -> Self {
+    pub(crate) fn memory(mut self, bytes: u64) -> Self {
         self.request.memory = Some(bytes);
         self
     }
 
-    pub fn timeout(mut self, millis: u64) -> Self {
+    pub(crate) fn timeout(mut self, millis: u64) -> Self {
         self.request.timeout_ms = Some(millis);
         self
     }
 
-    pub fn precise_clocks(mut self) -> Self {
+    pub(crate) fn precise_clocks(mut self) -> Self {
         self.request.precise_clocks = true;
         self
     }
 
-    pub fn identity(mut self, identity: &str) -> Self {
+    pub(crate) fn identity(mut self, identity: &str) -> Self {
         self.request.identity = identity.into();
         self
     }
 
     /// Runs it: a shell puts request and report on their descriptors.
-    pub fn go(&self) -> Ended {
+    pub(crate) fn go(&self) -> Ended {
         let dir = tempfile::tempdir().unwrap();
         let (request, report) = (dir.path().join("request"), dir.path().join("report"));
         fs::write(&request, self.request.encode().unwrap()).unwrap();
@@ -213,9 +222,13 @@ impl<'a> Run<'a> {
             .unwrap();
         let (mut stdin, input) = (child.stdin.take().unwrap(), self.stdin.to_owned());
         // A guest that doesn't read may be gone before all is written.
-        let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+        let open = self.open;
+        let writer = std::thread::spawn(move || {
+            let _ = stdin.write_all(input.as_bytes());
+            open.then_some(stdin)
+        });
         let output = child.wait_with_output().unwrap();
-        let _ = writer.join().unwrap();
+        drop(writer.join().unwrap());
         Ended {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
