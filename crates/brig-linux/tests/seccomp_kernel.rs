@@ -101,6 +101,7 @@ fn engine_policy_in_the_kernel() {
     });
     assert_eq!(end, End::Exit(0));
     assert_eq!(in_child(&filter, || errno_of(libc::SYS_execve, 0, 0)), End::Signal(libc::SIGSYS));
+    assert_eq!(in_child(&filter, || errno_of(libc::SYS_execveat, 0, 0)), End::Signal(libc::SIGSYS));
     assert_eq!(in_child(&filter, || errno_of(libc::SYS_ptrace, 0, 0)), End::Signal(libc::SIGSYS));
     let network = compile(&engine_policy(true)).unwrap();
     assert_eq!(in_child(&network, || errno_of(libc::SYS_socket, 2, 1)), End::Exit(0));

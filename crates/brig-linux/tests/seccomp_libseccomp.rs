@@ -121,7 +121,7 @@ fn policies_that_ship_have_libseccomps_verdicts() {
             let some = argument_lists(&policy, &mut random, 3);
             compare(&ours, &theirs, &all_numbers(), &some).unwrap();
             let conditional: Vec<u32> =
-                ["socket", "clone", "personality", "ioctl", "prlimit64", "socketpair"]
+                ["socket", "clone", "personality", "ioctl", "prlimit64", "socketpair", "execveat"]
                     .iter()
                     .flat_map(|name| ABIS.into_iter().filter_map(|abi| abi.number(name)))
                     .collect();

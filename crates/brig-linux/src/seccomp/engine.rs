@@ -2,7 +2,8 @@
 //!
 //! A static program with a compiler's output mapped into it, one thread pool, files that were opened
 //! for it, and sockets if the container has a network. If a guest breaks out of its sandbox it finds
-//! the syscalls below and no others. Three tiers: what the engine needs is allowed; what only a
+//! the syscalls below and no others. The filter is loaded by the helper, so that the one execveat which
+//! starts the engine must pass. Three tiers: what the engine needs is allowed; what only a
 //! break-out would call ends the process, so that it shows; the rest fails with EPERM, and what is
 //! newer than the table with ENOSYS.
 
@@ -115,7 +116,7 @@ const ENOSYS: u32 = 38;
 const IOCTLS: [u64; 6] = [0x541b, 0x5421, 0x5450, 0x5451, 0x5401, 0x5413];
 /// AF_INET and AF_INET6. Not AF_UNIX: the host's services listen there.
 const FAMILIES: [u64; 2] = [2, 10];
-/// `AT_EMPTY_PATH`: execveat(2) executes the descriptor itself.
+/// `AT_EMPTY_PATH`: execveat(2) executes the descriptor itself, as the helper does to start the engine.
 const AT_EMPTY_PATH: u64 = 0x1000;
 /// `AF_UNIX`, for pairs.
 const AF_UNIX: u64 = 1;
@@ -132,6 +133,8 @@ pub fn engine_policy(network: bool) -> LinuxSeccomp {
     // Loaded before the engine itself is executed, from a descriptor. What a break-out could execute
     // that way (a memfd) has these walls too, and gains nothing: no_new_privs.
     rules.push(allow_equal("execveat", 4, AT_EMPTY_PATH));
+    let by_name = arg(4, LinuxSeccompOperator::ScmpCmpNe, AT_EMPTY_PATH);
+    rules.push(Rule::kill_process(&["execveat"]).when(by_name));
     // The helper's last capabilities go after the filter has come; nobody gets any back.
     rules.push(Rule::allow(&["capset"]).into());
     // Limits of other processes aren't its business.

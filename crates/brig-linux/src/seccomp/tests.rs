@@ -7,6 +7,7 @@ const ALLOW: u32 = Action::ALLOW.0;
 const EPERM: u32 = Action::errno(1).0;
 const ENOSYS: u32 = Action::errno(38).0;
 const KILL: u32 = Action::KILL_THREAD.0;
+const KILL_PROCESS: u32 = Action::KILL_PROCESS.0;
 
 fn policy(json: &str) -> LinuxSeccomp {
     serde_json::from_str(json).unwrap()
@@ -304,13 +305,15 @@ fn engine_tiers() {
     }
     for name in ["execve", "ptrace", "mount", "setns", "bpf", "io_uring_setup", "keyctl", "process_vm_readv"]
     {
-        assert_eq!(ask(&filter, Abi::X86_64, name, &[]), Action::KILL_PROCESS.0, "{name}");
+        assert_eq!(ask(&filter, Abi::X86_64, name, &[]), KILL_PROCESS, "{name}");
     }
     for name in ["kill", "socket", "connect", "chmod", "chown", "mknod", "setuid", "setxattr"] {
         assert_eq!(ask(&filter, Abi::X86_64, name, &[]), EPERM, "{name}");
     }
     let clone = |flags| ask(&filter, Abi::X86_64, "clone", &[flags]);
     assert_eq!([clone(0x3d_0f00), clone(17)], [ALLOW, EPERM]);
+    let execveat = |flags| ask(&filter, Abi::X86_64, "execveat", &[3, 0, 0, 0, flags]);
+    assert_eq!([execveat(0x1000), execveat(0), execveat(0x1100)], [ALLOW, KILL_PROCESS, KILL_PROCESS]);
     let ioctl = |request| ask(&filter, Abi::X86_64, "ioctl", &[0, request]);
     assert_eq!([ioctl(0x5421), ioctl(0x5412)], [ALLOW, EPERM]);
     let network = compile_for(&engine_policy(true), Abi::X86_64, Newer::Enosys).unwrap();
