@@ -10,6 +10,7 @@
 //! and carries the runner, a static program of its own, inside. With `engine` it is the engine: of the runner, and of
 //! programs that load plugins into their own process.
 
+pub mod compiled;
 pub mod form;
 pub mod request;
 pub mod runner;

@@ -59,7 +59,7 @@ pub fn install(dir: &Path) -> Result<PathBuf, RunnerError> {
 /// wasmtime, its cargo features, every tunable: all of it is in the digest of the program), and what this processor
 /// can do. Fit for a file name. Compiled code of another key is never loaded.
 pub fn engine_key() -> String {
-    format!("{DIGEST}-{}-{:04x}", std::env::consts::ARCH, cpu_features())
+    format!("{DIGEST}-{}-{:05x}", std::env::consts::ARCH, cpu_features())
 }
 
 fn is_complete(path: &Path, program: &[u8]) -> bool {
@@ -91,8 +91,10 @@ fn cpu_features() -> u32 {
     macro_rules! bits {
         ($($name:tt)*) => { [$(std::is_x86_feature_detected!($name)),*] };
     }
-    pack(&bits!("sse3" "ssse3" "sse4.1" "sse4.2" "cmpxchg16b" "popcnt" "avx" "avx2" "fma" "bmi1" "bmi2"
-        "avx512bitalg" "avx512dq" "avx512f" "avx512vl" "avx512vbmi" "lzcnt"))
+    pack(
+        &bits!("sse3" "ssse3" "sse4.1" "sse4.2" "cmpxchg16b" "popcnt" "avx" "avx2" "fma" "avxvnni" "bmi1" "bmi2"
+        "avx512bitalg" "avx512dq" "avx512f" "avx512vl" "avx512vbmi" "avx512vnni" "lzcnt"),
+    )
 }
 
 /// One bit for each feature that cranelift looks for in the processor that it compiles on.
@@ -101,7 +103,7 @@ fn cpu_features() -> u32 {
     macro_rules! bits {
         ($($name:tt)*) => { [$(std::arch::is_aarch64_feature_detected!($name)),*] };
     }
-    pack(&bits!("lse" "paca" "fp16"))
+    pack(&bits!("lse" "paca" "fp16" "dotprod" "i8mm"))
 }
 
 /// Cranelift asks nothing on other processors that this library knows about.

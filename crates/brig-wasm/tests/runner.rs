@@ -13,6 +13,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use brig_runtime::exit::ExitReason;
+use brig_wasm::compiled::is_current;
 use brig_wasm::{CompileError, NotRunnable, Preopen, Role, Wasi};
 use support::{Compiled, compile_error, forms, wat};
 
@@ -278,6 +279,7 @@ fn a_compiled_file_that_is_not_whole_or_not_ours_is_never_run() {
     let guest = wat(r#"(module (func (export "_start")))"#);
     let whole = fs::read(&guest.path).unwrap();
     let check = |what: &str| {
+        assert!(!is_current(&guest.path, support::IDENTITY).unwrap_or(false), "{what}");
         let run = guest.run(&[]).go();
         let report = run.report.unwrap();
         assert_eq!((run.code, report.reason), (125, ExitReason::StartFailed), "{what}: {}", run.stderr);
@@ -295,8 +297,13 @@ fn a_compiled_file_that_is_not_whole_or_not_ours_is_never_run() {
     check("missing");
     fs::write(&guest.path, &whole).unwrap();
     assert_eq!(guest.run(&[]).go().code, 0);
-    let run = guest.run(&[]).identity("another key/another digest").go();
+    let other = "another key/another digest";
+    assert!(!is_current(&guest.path, other).unwrap());
+    let run = guest.run(&[]).identity(other).go();
     assert_eq!(run.code, 125, "{}", run.stderr);
+    for guest in forms() {
+        assert!(is_current(&guest.path, support::IDENTITY).unwrap(), "{guest:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::host::Host;
 use crate::form::Wasi;
 
 /// How the guest's own end reaches the process: it never returns. An error through the engine would collect a
-/// backtrace first, 7 ms when the guest has debug information.
+/// backtrace first, 0.7 ms when the guest has debug information.
 pub(crate) type Exit = fn(u8) -> !;
 
 /// Links a module against the WASI that it was written for. An import that isn't served is an error with its name.

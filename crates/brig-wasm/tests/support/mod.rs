@@ -15,7 +15,8 @@ use brig_wasm::{
 };
 use tempfile::TempDir;
 
-const IDENTITY: &str = "test key/test digest";
+/// What all guests here are bound to.
+pub(crate) const IDENTITY: &str = "test key/test digest";
 
 /// The runner of this build.
 pub(crate) fn runner() -> &'static Path {
