@@ -84,9 +84,10 @@ pub(super) const STEPS: &[Step] = &[
     ("forbid new privileges", identity::no_new_privileges),
     // Needs no_new_privs or CAP_SYS_ADMIN, and forbids nothing that comes after it but the execution of other programs.
     ("enter the landlock domain", landlock::enter),
-    // The last but two: it may forbid whatever isn't needed for dropping capabilities and executing the program.
+    // One of the two, see there: a filter may forbid changing capabilities, but may need one to be loaded.
+    ("set capabilities", identity::set_capabilities_early),
     ("load the seccomp filter", identity::load_seccomp),
-    ("set capabilities", identity::set_capabilities),
+    ("set capabilities", identity::set_capabilities_late),
     ("execute", program::execute),
 ];
 

@@ -131,8 +131,19 @@ pub(super) fn load_seccomp(entry: &mut Entry<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// With no_new_privs the filter needs no capability, and has the last word.
+pub(super) fn set_capabilities_early(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if entry.plan.process.no_new_privileges { set_capabilities(entry) } else { Ok(()) }
+}
+
+/// Without it, a capability that the program may not have was needed until now. Every filter for such containers lets
+/// capabilities be changed, for all runtimes do so after it.
+pub(super) fn set_capabilities_late(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if entry.plan.process.no_new_privileges { Ok(()) } else { set_capabilities(entry) }
+}
+
 /// The capabilities that the program starts with.
-pub(super) fn set_capabilities(entry: &mut Entry<'_>) -> Result<(), Failure> {
+fn set_capabilities(entry: &Entry<'_>) -> Result<(), Failure> {
     let sets = entry.plan.process.capabilities;
     sys::set_capabilities(sets.effective, sets.permitted, sets.inheritable)?;
     for capability in (0..=LAST_CAPABILITY).filter(|bit| sets.ambient >> bit & 1 == 1) {

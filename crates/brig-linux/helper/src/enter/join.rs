@@ -62,8 +62,9 @@ const STEPS: &[Action] = &[
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("forbid new privileges", identity::no_new_privileges),
     ("enter the landlock domain", landlock::enter),
+    ("set capabilities", identity::set_capabilities_early),
     ("load the seccomp filter", identity::load_seccomp),
-    ("set capabilities", identity::set_capabilities),
+    ("set capabilities", identity::set_capabilities_late),
     ("execute", program::execute),
 ];
 
@@ -101,11 +102,25 @@ pub(super) fn exec(
 
 /// What is known of the program once its guide is gone.
 fn started(heard: super::Heard) -> Result<Payload, StepError> {
-    let pid = heard.pid.ok_or(rustix::io::Errno::CHILD).step("hear the new process")?;
+    let Some(pid) = heard.pid else {
+        // The guide has said why there is none, or has died.
+        return Err(heard.failed.unwrap_or_else(silent));
+    };
     let known = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH).step("hear the new process")?;
     // It is our child, so its number is its own until we have waited for it.
     let pidfd = pidfd_open(known, PidfdFlags::empty()).step("open the new process")?;
-    Ok(Payload { pid, pidfd, pty: heard.terminal, report: None, mounts: None })
+    match heard.failed {
+        None => Ok(Payload { pid, pidfd, pty: heard.terminal, report: None, mounts: None }),
+        Some(error) => {
+            // While it is a zombie, the container's pid namespace can't end.
+            reap(&pidfd);
+            Err(error)
+        }
+    }
+}
+
+fn silent() -> StepError {
+    Failure::new(rustix::io::Errno::CHILD).named("hear the new process")
 }
 
 fn process_of(payload: &ProcessPlan, request: &ExecRequest) -> ProcessPlan {

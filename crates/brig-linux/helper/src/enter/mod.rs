@@ -92,8 +92,8 @@ pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
     let mounts = sys::mount_namespace_of(pidfd.as_fd()).ok();
     let maps = payload.user_namespace.as_ref();
     match listen(&ours, pid, maps) {
-        Ok(heard) => Ok(Payload { pid, pidfd, pty: heard.terminal, report, mounts }),
-        Err(error) => {
+        Ok(Heard { failed: None, terminal, .. }) => Ok(Payload { pid, pidfd, pty: terminal, report, mounts }),
+        Ok(Heard { failed: Some(error), .. }) | Err(error) => {
             reap(&pidfd);
             Err(error)
         }
@@ -136,20 +136,21 @@ pub(crate) fn cgroup_directories(plan: &Plan) -> Vec<PathBuf> {
     plan.payload.cgroup.directories()
 }
 
-/// What a child has said until its program was executed.
+/// What a child has said until its program was executed, or until it gave up.
 #[derive(Debug, Default)]
 struct Heard {
     terminal: Option<OwnedFd>,
     pid: Option<i32>,
+    failed: Option<StepError>,
 }
 
-/// Hears a child to its end: the closing of the socket by `execve`.
+/// Hears a child to its end: the closing of the socket, by `execve` or by its death.
 fn listen(from: &OwnedFd, pid: i32, maps: Option<&IdMaps>) -> Result<Heard, StepError> {
     let mut heard = Heard::default();
     loop {
         match wire::receive(from).step("hear the new process")? {
             Message::End => return Ok(heard),
-            Message::Failed(error) => return Err(error),
+            Message::Failed(error) => heard.failed = Some(error),
             Message::Terminal(master) => heard.terminal = Some(master),
             Message::Pid(pid) => heard.pid = Some(pid),
             Message::MapIds => {

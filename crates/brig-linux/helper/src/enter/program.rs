@@ -65,7 +65,11 @@ fn execute_by_name(
     args: &[CString],
     env: &[CString],
 ) -> Result<std::io::Error, Failure> {
-    if name.contains('/') || name.is_empty() {
+    if name.is_empty() {
+        // For execveat this would be the working directory itself.
+        return Ok(Errno::NOENT.into());
+    }
+    if name.contains('/') {
         return Ok(sys::execute(None, &c_string(name)?, args, env));
     }
     let path = environment.iter().find_map(|variable| variable.strip_prefix("PATH="));
