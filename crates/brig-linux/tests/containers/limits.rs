@@ -1,0 +1,74 @@
+//! Memory, processes, freezing.
+
+use brig_linux::PlanError;
+use brig_runtime::ExitReason;
+use brig_runtime::protocol::{Request, Response};
+
+use super::support::{Machine, machine, script_options};
+
+fn allowed(machine: &Machine, controller: &str) -> bool {
+    let cgroups = &machine.host.cgroups;
+    let there = (cgroups.legacy_writable && cgroups.legacy(controller).is_some())
+        || cgroups.unified_controllers().iter().any(|known| known == controller);
+    if !there {
+        eprintln!("skipped: needs the cgroup controller {controller}");
+    }
+    there
+}
+
+#[test]
+fn too_much_memory_is_a_reason() {
+    let Some(machine) = machine() else { return };
+    if !allowed(&machine, "memory") {
+        return;
+    }
+    let mut options = script_options("exec head -c 200m /dev/zero | tail -c 150m | wc -c");
+    options.args = ["tail", "-c", "100m", "/dev/zero"].map(str::to_owned).to_vec();
+    options.limits.memory = Some(20 << 20);
+    let outcome = machine.run(&options);
+    assert_eq!((outcome.status.code, outcome.status.reason), (137, ExitReason::Memory), "{outcome:?}");
+}
+
+#[test]
+fn too_many_processes_can_t_be_made() {
+    let Some(machine) = machine() else { return };
+    if !allowed(&machine, "pids") {
+        return;
+    }
+    let mut options = script_options("for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; echo made");
+    options.limits.pids = Some(4);
+    let outcome = machine.run(&options);
+    assert!(outcome.stderr.contains("fork"), "{outcome:?}");
+}
+
+#[test]
+fn a_limit_that_can_t_be_given_is_an_error() {
+    let Some(mut machine) = machine() else { return };
+    machine.host.cgroups.unified = None;
+    machine.host.cgroups.legacy_writable = false;
+    let mut options = script_options("true");
+    assert!(machine.plan(&machine.spec(&options)).unwrap().cgroup.directories().is_empty());
+    options.limits.memory = Some(1 << 30);
+    let error = machine.plan(&machine.spec(&options)).unwrap_err();
+    assert!(matches!(&error, PlanError::Limit { limit, .. } if limit == "memory"), "{error}");
+}
+
+#[test]
+fn everything_stands_still_while_it_is_paused() {
+    let Some(machine) = machine() else { return };
+    let script = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/n; done & echo up; read x; exit 3";
+    let plan = machine.plan(&machine.spec(&script_options(script))).unwrap();
+    let counter = |running: &super::support::Running| {
+        let path = format!("/proc/{}/root/dev/shm/n", running.spawned.payload.pid);
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    let mut running = machine.start_with(plan, |supervisor| supervisor.stdin_open = true).unwrap();
+    assert_eq!(running.line(), "up");
+    assert_eq!(running.ask(&Request::Pause), Response::Ok);
+    let before = counter(&running);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(counter(&running), before);
+    assert_eq!(running.ask(&Request::Resume), Response::Ok);
+    running.type_in("x\n");
+    assert_eq!(running.outcome().status.code, 3);
+}

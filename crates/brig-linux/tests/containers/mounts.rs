@@ -1,0 +1,89 @@
+//! Bind mounts and what becomes of them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use brig_linux::Bind;
+use oci_spec::runtime::Mount;
+
+use super::support::{machine, script_options};
+
+#[test]
+fn directories_and_files_of_the_host_come_in() {
+    let Some(machine) = machine() else { return };
+    let shared = machine.directory("shared");
+    fs::write(shared.join("file"), "hello\n").unwrap();
+    let mut options = script_options(
+        "cat /data/new/file /etc/one; echo back > /data/new/back; touch /etc/one 2>/dev/null || echo ro
+         mknod /data/new/dev c 1 3; echo x > /data/new/dev || echo dead",
+    );
+    options.binds = vec![
+        Bind { source: shared.clone(), target: "/data/new".into(), read_only: false },
+        Bind { source: shared.join("file"), target: "/etc/one".into(), read_only: true },
+    ];
+    let outcome = machine.run(&options);
+    assert_eq!(outcome.stdout, "hello\nhello\nro\ndead\n", "{outcome:?}");
+    assert_eq!(fs::read_to_string(shared.join("back")).unwrap(), "back\n");
+}
+
+#[test]
+fn the_target_of_a_link_in_the_image_is_in_the_image() {
+    let Some(machine) = machine() else { return };
+    let file = machine.dir.path().join("resolv");
+    fs::write(&file, "nameserver 127.0.0.1\n").unwrap();
+    symlink("../run/resolver/stub.conf", machine.lower().join("etc/resolv.conf")).unwrap();
+    let mut options = script_options("cat /etc/resolv.conf /run/resolver/stub.conf");
+    options.binds = vec![Bind { source: file, target: "/etc/resolv.conf".into(), read_only: true }];
+    let outcome = machine.run(&options);
+    assert_eq!(outcome.stdout, "nameserver 127.0.0.1\nnameserver 127.0.0.1\n", "{outcome:?}");
+}
+
+#[test]
+fn options_become_attributes() {
+    let Some(machine) = machine() else { return };
+    let mut spec = machine.spec(&script_options(
+        "while read a b c d target options rest; do
+             case $target in /cache|/scratch) echo $target $options;; esac
+         done < /proc/self/mountinfo",
+    ));
+    let mut mounts = spec.mounts().clone().unwrap();
+    let mut add = |target: &str, typ: &str, source: &str, options: &[&str]| {
+        let mut mount = Mount::default();
+        mount.set_destination(target.into()).set_typ(Some(typ.into())).set_source(Some(source.into()));
+        mount.set_options(Some(options.iter().map(|&option| option.into()).collect()));
+        mounts.push(mount);
+    };
+    let shared = machine.directory("shared");
+    // In a user namespace the host's choice of access times stands.
+    let atime = if machine.host.rootless { "relatime" } else { "noatime" };
+    add("/cache", "none", shared.to_str().unwrap(), &["bind", "ro", "noexec", "nosuid", atime]);
+    add("/scratch", "tmpfs", "tmpfs", &["size=1m", "mode=700", "nosuid"]);
+    spec.set_mounts(Some(mounts));
+    let outcome = machine.run_spec(&spec);
+    assert_eq!(
+        outcome.stdout,
+        format!("/cache ro,nosuid,nodev,noexec,{atime}\n/scratch rw,nosuid,nodev,relatime\n"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_path_can_be_the_root() {
+    let Some(machine) = machine() else { return };
+    let spec = machine.spec(&script_options("touch /made; ls /"));
+    let root = brig_linux::RootFs::Path { path: machine.lower() };
+    let options = brig_linux::HostOptions::new(&machine.host, "path-root");
+    let outcome = machine.start(brig_linux::plan_linux(&spec, &root, &options).unwrap()).unwrap().outcome();
+    assert_eq!(outcome.status.code, 0, "{outcome:?}");
+    assert!(machine.lower().join("made").exists());
+}
+
+#[test]
+fn nothing_is_left_mounted() {
+    let Some(machine) = machine() else { return };
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    assert_eq!(machine.sh("true").status.code, 0);
+    let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!after.contains(machine.dir.path().to_str().unwrap()), "{after}");
+    assert!(after.lines().count() <= before + 1);
+}

@@ -1,0 +1,119 @@
+//! Who the program is, where it starts, and how it can't be executed.
+
+use oci_spec::runtime::{PosixRlimitBuilder, PosixRlimitType};
+
+use super::support::{machine, script_options};
+
+#[test]
+fn users_are_numbers_and_lose_capabilities() {
+    let Some(machine) = machine() else { return };
+    let mut options = script_options("id; grep CapEff /proc/self/status; echo again > /dev/stdout; umask");
+    (options.uid, options.gid, options.groups) = (1000, 1001, vec![7, 8]);
+    let outcome = machine.run(&options);
+    let expected = "uid=1000 gid=1001 groups=7,8\nCapEff:\t0000000000000000\nagain\n0022\n";
+    assert_eq!(outcome.stdout, expected, "{outcome:?}");
+}
+
+#[test]
+fn without_new_privileges_the_filter_is_there_all_the_same() {
+    let Some(machine) = machine() else { return };
+    let mut options = script_options("grep -E 'NoNew|Seccomp:' /proc/self/status");
+    (options.uid, options.no_new_privileges) = (1000, true);
+    assert_eq!(machine.run(&options).stdout, "NoNewPrivs:\t1\nSeccomp:\t2\n");
+}
+
+#[test]
+fn the_working_directory_is_made() {
+    let Some(machine) = machine() else { return };
+    let mut options = script_options("pwd; stat -c '%a %u' .");
+    options.cwd = "/srv/deep/down".into();
+    assert_eq!(machine.run(&options).stdout, "/srv/deep/down\n755 0\n");
+}
+
+#[test]
+fn a_working_directory_outside_is_refused() {
+    let Some(machine) = machine() else { return };
+    for fd in [3, 5, 6, 7, 8, 9, 10, 11, 12] {
+        let mut options = script_options("pwd");
+        options.cwd = format!("/proc/self/fd/{fd}").into();
+        let failure = machine.failure(&machine.spec(&options));
+        assert!(failure.step.contains("working directory"), "{fd}: {failure:?}");
+    }
+}
+
+#[test]
+fn programs_that_can_t_be_executed_have_their_codes() {
+    let Some(machine) = machine() else { return };
+    std::fs::write(machine.lower().join("bin/text"), "no program").unwrap();
+    std::fs::write(machine.lower().join("bin/plain"), "x").unwrap();
+    for (program, code) in
+        [("missing", 127), ("/missing", 127), ("/etc", 126), ("plain", 126), ("/bin/plain", 126), ("", 127)]
+    {
+        let mut options = script_options("");
+        options.args = vec![program.to_owned()];
+        let failure = machine.failure(&machine.spec(&options));
+        assert_eq!(failure.code, code, "{failure:?}");
+        assert_eq!(failure.subject.as_deref(), Some(program));
+    }
+}
+
+#[test]
+fn a_program_without_a_format_is_not_runnable() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(machine) = machine() else { return };
+    let path = machine.lower().join("bin/odd");
+    std::fs::write(&path, "\x7fELF but no more").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut options = script_options("");
+    options.args = vec!["odd".to_owned()];
+    assert_eq!(machine.failure(&machine.spec(&options)).code, 126);
+}
+
+#[test]
+fn a_terminal_is_the_container_s_own() {
+    let Some(machine) = machine() else { return };
+    let mut options = script_options(
+        "tty; echo /dev/pts/*; stat -c %u /dev/pts/0; echo hi > /dev/console; read x; echo got $x",
+    );
+    (options.terminal, options.uid) = (true, 1000);
+    let plan = machine.plan(&machine.spec(&options)).unwrap();
+    let mut running = machine
+        .start_with(plan, |supervisor| {
+            supervisor.tty = Some((30, 100));
+            supervisor.stdin_open = true;
+        })
+        .unwrap();
+    running.type_in("word\n");
+    let text = running.outcome().stdout.replace('\r', "");
+    for part in ["/dev/pts/0\n", "/dev/pts/0 /dev/pts/ptmx\n", "1000\n", "hi\n", "got word\n"] {
+        assert!(text.contains(part), "{part:?} in {text:?}");
+    }
+}
+
+#[test]
+fn resource_limits_and_the_oom_score_are_set() {
+    let Some(machine) = machine() else { return };
+    let limit = PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNofile).soft(77_u64).hard(99_u64);
+    let mut options = script_options("ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj; umask");
+    options.rlimits = vec![limit.build().unwrap()];
+    let mut spec = machine.spec(&options);
+    let process = spec.process_mut().as_mut().unwrap();
+    process.set_oom_score_adj(Some(500));
+    process.user_mut().set_umask(Some(0o77));
+    assert_eq!(machine.run_spec(&spec).stdout, "77\n99\n500\n0077\n");
+}
+
+#[test]
+fn kernel_parameters_of_namespaces_are_set_and_no_others() {
+    let Some(machine) = machine() else { return };
+    let mut spec = machine.spec(&script_options("cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax"));
+    let sysctls = [("net.ipv4.ip_forward", "1"), ("kernel.msgmax", "1234")];
+    let sysctls = sysctls.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    spec.linux_mut().as_mut().unwrap().set_sysctl(Some(sysctls.into()));
+    assert_eq!(machine.run_spec(&spec).stdout, "1\n1234\n");
+    for name in ["kernel.panic", "vm.swappiness", "net/../kernel/panic"] {
+        let linux = spec.linux_mut().as_mut().unwrap();
+        linux.set_sysctl(Some([(name.to_owned(), "1".to_owned())].into()));
+        assert!(machine.plan(&spec).is_err(), "{name}");
+    }
+}
