@@ -33,7 +33,8 @@ pub struct RunRequest {
     pub version: u32,
     /// The compiled file, as the engine process sees it.
     pub module: PathBuf,
-    /// Under which name it was compiled: [`CompileRequest::identity`] again. A file with another identity isn't loaded.
+    /// Under which name it was compiled: [`CompileRequest::identity`] again, made with the engine key of this moment. A
+    /// file with another identity isn't loaded, and one with the same runs without asking the processor again.
     pub identity: String,
     /// What it is called in messages.
     pub name: String,

@@ -26,7 +26,10 @@ pub(crate) fn engine(purpose: Purpose, identity: &str) -> wasmtime::Result<Engin
         return Engine::new(plugins(&mut config)?);
     }
     config.module_version(ModuleVersionStrategy::Custom(identity.to_owned()))?;
-    config.enable_compiler(purpose == Purpose::CompileForProcess);
+    if purpose == Purpose::RunOnce {
+        config.enable_compiler(false);
+        super::load::trust_identity(&mut config);
+    }
     Engine::new(&config)
 }
 
