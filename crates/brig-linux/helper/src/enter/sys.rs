@@ -31,6 +31,9 @@ fn check_int(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// `linux/sched.h`. The C library's crate has it as a number of 32 bits, in which it is zero.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// A copy of this process in new namespaces (`CLONE_NEW*` in `flags`), in `cgroup` when given (v2 only).
 pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     let mut pidfd: c_int = -1;
@@ -41,7 +44,7 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<C
     // CLONE_PARENT takes the signal of this process.
     args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(cgroup) = cgroup {
-        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
     }
     // SAFETY: without CLONE_VM the copy has its own memory, and without a stack in `args` it goes on here, as after
