@@ -217,7 +217,7 @@ impl Store {
     fn check_layers(&self, report: &mut FsckReport) -> Result<()> {
         for layer in self.visible_layers()? {
             report.layers += 1;
-            if let Some(problem) = check_layer(&self.layer_at(&layer))? {
+            if let Some(problem) = check_layer(&self.layer_at(&layer), false)? {
                 report.problems.push(Problem::LayerDamaged { layer, problem });
             }
         }
@@ -260,7 +260,7 @@ impl Store {
                 Ok(())
             }
             Problem::LayerDamaged { layer, .. } => {
-                if check_layer(&self.layer_at(layer))?.is_some() {
+                if check_layer(&self.layer_at(layer), false)?.is_some() {
                     fsutil::remove_tree(&self.trash_layer(layer)?)?;
                 }
                 Ok(())
@@ -271,8 +271,9 @@ impl Store {
     }
 }
 
-/// Names and sizes below `fs` against those that were counted when it was unpacked.
-fn check_layer(layer: &Layer) -> Result<Option<String>> {
+/// What is wrong with a layer, by names and sizes below `fs` against those that were counted when it was unpacked.
+/// Directories that an ordinary user may not enter can't be counted: that is wrong only if it is `strict`.
+pub(crate) fn check_layer(layer: &Layer, strict: bool) -> Result<Option<String>> {
     let meta = match layer.meta() {
         Ok(meta) => meta,
         Err(error @ (StoreError::Json { .. } | StoreError::LayerNotFound { .. })) => {
@@ -291,8 +292,10 @@ fn check_layer(layer: &Layer) -> Result<Option<String>> {
         Err(rustix::io::Errno::NOENT) => return Ok(Some("its files are missing".into())),
         Err(error) => return Err(error).context("open", &path),
     }
-    // What an ordinary user may not enter can't be counted.
-    if found.closed || (found.names, found.bytes) == (meta.names, meta.bytes) {
+    if found.closed {
+        return Ok(strict.then(|| "not all of it can be read".into()));
+    }
+    if (found.names, found.bytes) == (meta.names, meta.bytes) {
         return Ok(None);
     }
     Ok(Some(format!(

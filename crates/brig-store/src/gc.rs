@@ -1,8 +1,8 @@
 //! Garbage collection: what nobody needs goes.
 //!
 //! Needed is what refs name, what leases list, and what the caller says that containers use, with all that these refer
-//! to. Marking and sweeping happen under the exclusive lock that [`Lease::protect`](crate::Lease::protect) takes
-//! shared, so that nobody can begin to need something in between.
+//! to. Marking and sweeping happen under the exclusive lock that [`Lease::protect`](crate::Lease::protect) and
+//! [`Store::set_ref`] take shared, so that nobody can begin to need something in between.
 
 use std::collections::HashSet;
 use std::fs;
@@ -64,6 +64,8 @@ pub struct GcReport {
     pub leftovers: usize,
 }
 
+type AskInUse<'a> = &'a dyn Fn() -> std::result::Result<InUse, Box<dyn std::error::Error + Send + Sync>>;
+
 /// What is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
@@ -74,18 +76,13 @@ pub(crate) struct Live {
 impl Store {
     /// Removes what no ref, lease or container needs. `in_use` is asked when nobody can begin to need anything: it
     /// must list all containers' images and layers, those of half-made containers too, unless a lease has them.
-    pub fn gc(
-        &self,
-        in_use: &dyn Fn() -> std::result::Result<InUse, Box<dyn std::error::Error + Send + Sync>>,
-        options: &GcOptions,
-    ) -> Result<GcReport> {
+    pub fn gc(&self, in_use: AskInUse<'_>, options: &GcOptions) -> Result<GcReport> {
         let mut report = GcReport::default();
         let mut trash = Vec::new();
         {
             let _lock = Lock::exclusive(&self.gc_lock_path())?;
             self.remove_void_leases()?;
-            let in_use = in_use().map_err(|source| StoreError::InUse { source })?;
-            let live = self.mark(&in_use)?;
+            let live = self.mark(in_use)?;
             self.sweep_blobs(&live, &mut report)?;
             self.sweep_layers(&live, &mut report, &mut trash)?;
             self.sweep_compiled(&live, options, &mut report)?;
@@ -96,25 +93,28 @@ impl Store {
         Ok(report)
     }
 
-    fn mark(&self, in_use: &InUse) -> Result<Live> {
+    /// Leases first: whoever drops one has a ref or a container's record by then, which is read later.
+    fn mark(&self, in_use: AskInUse<'_>) -> Result<Live> {
         let mut live = Live::default();
+        for lease in self.leases()? {
+            live.blobs.extend(lease.blobs);
+            live.layers.extend(lease.layers);
+        }
+        let in_use = in_use().map_err(|source| StoreError::InUse { source })?;
+        let mut reached = Live::default();
         let (refs, damaged) = self.readable_refs()?;
         if let Some(name) = damaged.into_iter().next() {
             // What it names can't be told from garbage.
             return Err(StoreError::DamagedRef { path: self.dir("refs").join(name) });
         }
         for record in &refs {
-            self.mark_descriptor(&record.descriptor, &mut live)?;
+            self.mark_descriptor(&record.descriptor, &mut reached)?;
         }
         for descriptor in &in_use.manifests {
-            self.mark_descriptor(descriptor, &mut live)?;
+            self.mark_descriptor(descriptor, &mut reached)?;
         }
-        live.blobs.extend(in_use.blobs.iter().cloned());
-        live.layers.extend(in_use.layers.iter().cloned());
-        for lease in self.leases()? {
-            live.blobs.extend(lease.blobs);
-            live.layers.extend(lease.layers);
-        }
+        live.blobs.extend(reached.blobs.into_iter().chain(in_use.blobs));
+        live.layers.extend(reached.layers.into_iter().chain(in_use.layers));
         Ok(live)
     }
 
@@ -414,8 +414,9 @@ mod tests {
                     })
                 })
                 .collect();
-            pullers.into_iter().for_each(|puller| puller.join().unwrap());
+            let results: Vec<_> = pullers.into_iter().map(|puller| puller.join()).collect();
             done.store(true, Ordering::Relaxed);
+            assert!(results.iter().all(|result| result.is_ok()), "a pull lost something");
             assert!(collector.join().unwrap() > 0);
         });
         collect(&store);

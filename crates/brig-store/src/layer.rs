@@ -99,16 +99,25 @@ impl Layer {
         fs::symlink_metadata(self.dir.join(name)).is_ok()
     }
 
-    /// Whether the layer can be trusted to be whole: it is on the disk, or there was no power cut since.
+    /// Whether the layer can be trusted to be whole. If nobody waited for it to be on the disk, and the machine was
+    /// restarted since, it is looked at once: a power cut takes content, and with it the sizes.
     fn is_whole(&self) -> Result<bool> {
         if self.has(SYNCED) {
             return Ok(true);
         }
-        match self.meta() {
-            Ok(meta) => Ok(meta.boot_id == boot_id()),
-            Err(StoreError::LayerNotFound { .. } | StoreError::Json { .. }) => Ok(false),
-            Err(error) => Err(error),
+        let meta = match self.meta() {
+            Ok(meta) => meta,
+            Err(StoreError::LayerNotFound { .. } | StoreError::Json { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if meta.boot_id == boot_id() {
+            return Ok(true);
         }
+        let sound = crate::fsck::check_layer(self, true)?.is_none();
+        if sound {
+            self.mark_synced()?;
+        }
+        Ok(sound)
     }
 }
 

@@ -32,7 +32,7 @@
 //!
 //! | lock | shared | exclusive |
 //! |---|---|---|
-//! | `gc.lock` | [`Lease::protect`], [`Store::lease`], [`Store::fsck`] | [`Store::gc`], repair |
+//! | `gc.lock` | [`Lease::protect`], [`Store::lease`], [`Store::set_ref`], [`Store::fsck`] | [`Store::gc`], repair |
 //! | `<digest>.layer` | — | who unpacks this layer |
 //! | `<digest>.part` | — | who takes in this blob |
 //! | `index.lock` | — | who rewrites `index.json` |

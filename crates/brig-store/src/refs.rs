@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, Result, StoreError};
 use crate::fsutil;
+use crate::lock::Lock;
 use crate::store::{MAX_SMALL_FILE, Store, to_json};
 
 /// Where the OCI layout keeps a name (image-spec `annotations.md`).
@@ -34,8 +35,13 @@ struct RefFile {
 
 impl Store {
     /// Lets `reference` name `descriptor`, in place of what it named. The documents behind it (manifests and configs,
-    /// as far as they are here) are on the disk before the name is.
+    /// as far as they are here) are on the disk before the name is. Waits while garbage is collected, which must not
+    /// miss a name that is made while another one or a lease goes.
     pub fn set_ref(&self, reference: &Reference, descriptor: &Descriptor) -> Result<()> {
+        let _gc = Lock::shared(&self.gc_lock_path())?;
+        if !self.has(&descriptor.digest)? {
+            return Err(StoreError::BlobNotFound { digest: descriptor.digest.clone() });
+        }
         self.sync_documents(descriptor)?;
         let pulled_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let canonical = reference.canonical();

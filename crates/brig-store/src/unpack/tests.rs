@@ -506,21 +506,32 @@ fn wrong_content_leaves_nothing() {
 }
 
 #[test]
-fn a_layer_that_may_be_torn_is_unpacked_again() {
+fn a_layer_that_a_power_cut_tore_is_unpacked_again() {
     let (_dir, store) = store();
     let tar = Tar::new().file("f", "x").done();
+    let from_another_boot = |layer: &Layer| {
+        let meta = crate::LayerMeta { boot_id: "another boot".into(), ..layer.meta().unwrap() };
+        let path = layer.fs().parent().unwrap().join("meta.json");
+        fs::write(path, serde_json::to_vec(&meta).unwrap()).unwrap();
+    };
     let layer = unpack(&store, &tar);
-    let path = layer.fs().parent().unwrap().join("meta.json");
-    let mut meta = layer.meta().unwrap();
-    meta.boot_id = "another boot".into();
-    fs::write(&path, serde_json::to_vec(&meta).unwrap()).unwrap();
+    from_another_boot(&layer);
     fs::write(layer.fs().join("f"), "").unwrap();
     assert_eq!(store.layer(layer.diff_id()).unwrap(), None);
-    assert_eq!(read(&unpack(&store, &tar), "f"), "x");
-    // What was on the disk before the power cut is whole.
-    store.sync().unwrap();
-    fs::write(&path, serde_json::to_vec(&meta).unwrap()).unwrap();
+    let layer = unpack(&store, &tar);
+    assert_eq!(read(&layer, "f"), "x");
+    // One that it spared is looked at once.
+    from_another_boot(&layer);
+    let synced = layer.fs().parent().unwrap().join("synced");
+    assert!(!synced.exists());
     assert!(store.layer(layer.diff_id()).unwrap().is_some());
+    assert!(synced.exists());
+    // And one that was on the disk not at all.
+    let other = unpack(&store, &Tar::new().file("g", "x").done());
+    store.sync().unwrap();
+    from_another_boot(&other);
+    fs::remove_file(other.fs().join("g")).unwrap();
+    assert!(store.layer(other.diff_id()).unwrap().is_some());
 }
 
 #[test]
