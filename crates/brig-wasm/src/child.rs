@@ -166,7 +166,7 @@ fn judge(request: &CompileRequest, status: ExitStatus, output: &Output) -> Resul
     }
     let complaint = String::from_utf8_lossy(&output.complaint).trim().to_owned();
     match (status.signal(), request.cpu_seconds, request.memory) {
-        (Some(libc::SIGKILL | libc::SIGXCPU), Some(seconds), _) => Err(CompileError::Cpu { seconds }),
+        (Some(libc::SIGXCPU), Some(seconds), _) => Err(CompileError::Cpu { seconds }),
         (_, _, Some(limit)) if is_out_of_memory(&complaint) => Err(CompileError::Memory { limit }),
         _ => Err(CompileError::Crashed { status, complaint }),
     }

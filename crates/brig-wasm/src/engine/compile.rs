@@ -35,10 +35,11 @@ fn report(result: Result<(Form, u64), Refusal>) -> CompileReport {
 type Refusal = (CompileFailure, String);
 
 fn compile_file(request: &CompileRequest, purpose: Purpose) -> Result<(Form, u64), Refusal> {
-    limit(Resource::As, request.memory)?;
-    limit(Resource::Cpu, request.cpu_seconds)?;
+    limit(Resource::As, request.memory, 0)?;
+    // At the first limit comes SIGXCPU, which says why; at the second SIGKILL, which others send as well.
+    limit(Resource::Cpu, request.cpu_seconds, 1)?;
     // A core file of a compiler that was stopped helps nobody.
-    limit(Resource::Core, Some(0))?;
+    limit(Resource::Core, Some(0), 0)?;
     let source = read(&request.source)?;
     let binary = binary(&source)?;
     let form = Form::detect(&binary).map_err(invalid)?;
@@ -52,9 +53,9 @@ fn compile_file(request: &CompileRequest, purpose: Purpose) -> Result<(Form, u64
     Ok((form, u64::try_from(compiled.len()).unwrap_or(u64::MAX)))
 }
 
-fn limit(resource: Resource, value: Option<u64>) -> Result<(), Refusal> {
+fn limit(resource: Resource, value: Option<u64>, more: u64) -> Result<(), Refusal> {
     let Some(value) = value else { return Ok(()) };
-    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value.saturating_add(more)) })
         .map_err(|error| (CompileFailure::Io, format!("the compiler can't be limited: {error}")))
 }
 
