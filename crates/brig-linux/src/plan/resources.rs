@@ -91,8 +91,8 @@ pub(crate) fn cgroup_plan(
     name: &Path,
     wanted: &[Wanted],
 ) -> Result<CgroupPlan, PlanError> {
-    let mut plan = CgroupPlan::default();
-    plan.unified = cgroups.unified.as_ref().map(|parent| directory(parent, name, ""));
+    let unified = cgroups.unified.as_ref().map(|parent| directory(parent, name, ""));
+    let mut plan = CgroupPlan { unified, legacy: Vec::new() };
     if cgroups.mode == CgroupMode::V2 {
         put_unified(cgroups, &mut plan, wanted)?;
     } else {

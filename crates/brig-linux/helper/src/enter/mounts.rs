@@ -41,8 +41,8 @@ pub(super) fn mount_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
 
 /// Whether what the host mounts later has to be seen in a mount of the container.
 pub(super) fn wants_host_events(plan: &PayloadPlan) -> bool {
-    let slave = libc::MS_SLAVE as u32;
-    plan.propagation & slave != 0 || plan.mounts.iter().any(|mount| mount.propagation & slave != 0)
+    let is_slave = |propagation: u32| u64::from(propagation) & libc::MS_SLAVE != 0;
+    is_slave(plan.propagation) || plan.mounts.iter().any(|mount| is_slave(mount.propagation))
 }
 
 fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) -> Result<(), Failure> {
