@@ -15,6 +15,8 @@ mod namespaces;
 mod process;
 mod refuse;
 mod resources;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

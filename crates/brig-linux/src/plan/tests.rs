@@ -1,0 +1,140 @@
+//! Specs to plans, on hosts that are made up.
+
+use std::path::Path;
+
+use brig_runtime::plan::{MountKind, PayloadPlan, RootFs};
+use oci_spec::runtime::{Mount, Spec};
+use serde_json::json;
+
+use super::{HostOptions, PlanError, plan_linux};
+use crate::default_spec::{ContainerOptions, default_spec};
+use crate::host::{CgroupMode, Cgroups, Host};
+use crate::seccomp::KernelVersion;
+
+fn host(rootless: bool) -> Host {
+    let cgroups = Cgroups {
+        mode: CgroupMode::Hybrid,
+        unified: Some("/nowhere/unified".into()).filter(|_| !rootless),
+        unified_mount: Some("/nowhere/unified".into()),
+        legacy_writable: false,
+    };
+    let uid = if rootless { 1000 } else { 0 };
+    Host { uid, gid: uid, rootless, kernel: KernelVersion { major: 6, minor: 1 }, cgroups }
+}
+
+fn spec(host: &Host) -> Spec {
+    default_spec(&ContainerOptions { args: vec!["true".into()], ..ContainerOptions::default() }, host)
+}
+
+fn plan(spec: &Spec, host: &Host) -> Result<PayloadPlan, PlanError> {
+    let root = RootFs::Overlay { lowers: vec!["/l".into()], upper: None, work: None, options: vec![] };
+    plan_linux(spec, &root, &HostOptions::new(host, "id"))
+}
+
+/// The default spec with a value put in.
+fn changed(host: &Host, pointer: &str, value: serde_json::Value) -> Spec {
+    let mut json = serde_json::to_value(spec(host)).unwrap();
+    let (above, name) = pointer.rsplit_once('/').unwrap();
+    json.pointer_mut(above).unwrap()[name] = value;
+    serde_json::from_value(json).unwrap()
+}
+
+#[test]
+fn what_can_t_be_given_is_an_error_that_names_it() {
+    let host = host(false);
+    for (pointer, value, named) in [
+        ("/hooks", json!({"poststop": [{"path": "/bin/true"}]}), "hooks"),
+        ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
+        ("/linux/mountLabel", json!("system_u:x"), "linux.mountLabel"),
+        ("/linux/cgroupsPath", json!("system.slice:brig:x"), "linux.cgroupsPath"),
+        ("/linux/cgroupsPath", json!("/a/../../b"), "linux.cgroupsPath"),
+        ("/linux/rootfsPropagation", json!("rnothing"), "linux.rootfsPropagation"),
+        ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
+        ("/linux/namespaces", json!([{"type": "mount", "path": "/proc/1/ns/mnt"}]), "linux.namespaces"),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "time"}]), "linux.namespaces"),
+        ("/linux/sysctl", json!({"kernel.panic": "1"}), "kernel.panic"),
+        ("/linux/resources/blockIO", json!({"weight": 10}), "linux.resources.blockIO"),
+        ("/linux/resources/memory", json!({"disableOOMKiller": true}), "disableOOMKiller"),
+        ("/linux/resources/memory", json!({"limit": 100, "swap": 10}), "memory.swap"),
+        ("/linux/resources/devices", json!([{"allow": false, "type": "c", "access": "w"}]), "devices"),
+        ("/process/apparmorProfile", json!("docker-default"), "process.apparmorProfile"),
+        ("/process/cwd", json!("relative"), "process.cwd"),
+        ("/process/args", json!([]), "process.args"),
+        ("/mounts", json!([{"destination": "relative", "type": "tmpfs"}]), "mounts[].destination"),
+        ("/mounts", json!([{"destination": "/m", "type": "tmpfs", "options": ["tmpcopyup"]}]), "tmpcopyup"),
+        ("/mounts", json!([{"destination": "/m", "source": "/s", "options": ["bind", "shared"]}]), "shared"),
+        ("/mounts", json!([{"destination": "/m", "source": "/s", "options": ["bind", "size=1"]}]), "size"),
+    ] {
+        let error = plan(&changed(&host, pointer, value), &host).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(named) || named == "shared", "{pointer}: {text}");
+    }
+}
+
+#[test]
+fn limits_need_their_controllers() {
+    let host = host(true);
+    let spec = changed(&host, "/linux/resources/pids", json!({"limit": 5}));
+    let error = plan(&spec, &host).unwrap_err();
+    assert!(matches!(&error, PlanError::Limit { limit, .. } if limit == "pids"), "{error}");
+    // No limit at all isn't one.
+    assert!(plan(&changed(&host, "/linux/resources/pids", json!({"limit": -1})), &host).is_ok());
+}
+
+#[test]
+fn ordinary_users_have_a_user_namespace_with_one_user() {
+    let host = host(true);
+    let made = plan(&spec(&host), &host).unwrap();
+    let maps = made.user_namespace.unwrap();
+    assert_eq!((maps.uids[0].container, maps.uids[0].host, maps.uids[0].count), (0, 1000, 1));
+    assert!(matches!(made.root, RootFs::Overlay { options, .. } if options == ["userxattr"]));
+    let bare = changed(&host, "/linux/namespaces", json!([{"type": "mount"}]));
+    assert!(matches!(plan(&bare, &host), Err(PlanError::NeedsUserNamespace)));
+    let mapped = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let mut foreign = changed(&host, "/linux/uidMappings", mapped);
+    foreign.process_mut().as_mut().unwrap().user_mut().set_uid(7);
+    assert!(matches!(plan(&foreign, &host), Err(PlanError::Unmapped { what: "user", id: 7 })));
+}
+
+#[test]
+fn the_host_s_namespaces_are_bound_where_they_can_t_be_mounted() {
+    let host = host(true);
+    let namespaces = json!([{"type": "mount"}, {"type": "user"}]);
+    let made = plan(&changed(&host, "/linux/namespaces", namespaces), &host);
+    let made = made.unwrap();
+    for (target, source) in [("/proc", "/proc"), ("/sys", "/sys"), ("/dev/mqueue", "/dev/mqueue")] {
+        let mount = made.mounts.iter().find(|mount| mount.target == target).unwrap();
+        let bound = matches!(&mount.what, MountKind::Bind { source: from, recursive: true } if from == Path::new(source));
+        assert!(bound, "{mount:?}");
+    }
+    assert!(!made.loopback);
+}
+
+#[test]
+fn options_become_bits() {
+    let host = host(false);
+    let mut mount = Mount::default();
+    let options = ["rbind", "ro", "nosuid", "dev", "noatime", "rslave"].map(str::to_owned).to_vec();
+    mount.set_destination("/m".into()).set_source(Some("/s".into())).set_options(Some(options));
+    let mut spec = spec(&host);
+    spec.set_mounts(Some(vec![mount]));
+    let made = plan(&spec, &host).unwrap().mounts.remove(0);
+    assert_eq!(made.set, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOATIME);
+    assert_eq!(made.clear, libc::MOUNT_ATTR__ATIME | libc::MOUNT_ATTR_NODEV);
+    assert_eq!(u64::from(made.propagation), libc::MS_SLAVE | libc::MS_REC);
+    assert!(made.recursive);
+}
+
+#[test]
+fn devices_are_dead_unless_everything_is_allowed() {
+    let host = host(false);
+    let wall = |rules: serde_json::Value| {
+        let made = plan(&changed(&host, "/linux/resources/devices", rules), &host).unwrap();
+        made.seals.iter().any(|(path, bits)| path == "/" && bits & libc::MOUNT_ATTR_NODEV != 0)
+    };
+    let deny = json!({"allow": false, "access": "rwm"});
+    let one = json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"});
+    assert!(wall(json!([])));
+    assert!(wall(json!([deny, one])));
+    assert!(!wall(json!([deny, {"allow": true, "access": "rwm"}])));
+}
