@@ -88,8 +88,8 @@ impl Engine {
     }
 
     fn image_source(&self, resolved: &ResolvedImage, options: &CreateOptions) -> Result<Source> {
-        let layers = resolved.diff_ids();
-        let stack = self.layer_stack(layers, None)?;
+        let layers = resolved.root_layers();
+        let stack = self.layer_stack(&layers, None)?;
         let config = resolved.config.as_ref().map(|config| config.config.clone()).unwrap_or_default();
         let mut kind = resolved.kind.clone();
         let module = match kind.kind {

@@ -1,6 +1,8 @@
 //! From what the user wrote to one image of one platform, and its kind.
 
-use brig_oci::{Descriptor, Digest, Document, DocumentError, Image, ImageConfig, Kind, KindChoice, Platform};
+use brig_oci::{
+    Descriptor, Digest, Document, DocumentError, Image, ImageConfig, Kind, KindChoice, Platform, media_type,
+};
 
 use super::choose::{self, Wanted};
 use super::unpack::layers_of;
@@ -37,6 +39,13 @@ impl ResolvedImage {
     /// The digests of the uncompressed layers, lowest first.
     pub(crate) fn diff_ids(&self) -> &[Digest] {
         self.config.as_ref().map_or(&[], |config| config.rootfs.diff_ids.as_slice())
+    }
+
+    /// Those of the layers that are file systems: runwasi's configs list their wasm layers too.
+    pub(crate) fn root_layers(&self) -> Vec<Digest> {
+        let layers = self.image.manifest.layers.iter().zip(self.diff_ids());
+        let tars = layers.filter(|(layer, _)| media_type::tar_compression(&layer.media_type).is_some());
+        tars.map(|(_, diff_id)| diff_id.clone()).collect()
     }
 
     /// Puts together what was read, and decides the kind.
