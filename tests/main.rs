@@ -4,4 +4,5 @@
 //! forgotten in silence, so a test looks for such files.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod cli;
 mod workspace;
