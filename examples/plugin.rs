@@ -1,7 +1,7 @@
 //! A host program that loads a component as a plugin, calls a typed export of it with a time and a memory limit, and
 //! survives one that loops for ever.
 //!
-//! `cargo run --example plugin`
+//! `cargo run --example plugin --features plugin`
 
 use std::time::Duration;
 

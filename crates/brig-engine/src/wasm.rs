@@ -113,11 +113,23 @@ impl Engine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("read", kept)(error)),
         };
-        let compiled = self.store().compiled(&engine_key(), &module.key)?.is_some();
+        let compiled = self.has_compiled(module)?;
         match form {
             Some(form) if compiled => Ok(form),
             _ => self.compile(module),
         }
+    }
+
+    /// Whether there is compiled code that this brig can use: whole, and of this engine and module. What isn't is compiled
+    /// anew, never run.
+    fn has_compiled(&self, module: &Module) -> Result<bool> {
+        let key = engine_key();
+        if self.store().compiled(&key, &module.key)?.is_none() {
+            return Ok(false);
+        }
+        let path = self.store().compiled_path(&key, &module.key)?;
+        let identity = brig_wasm::request::identity(&key, &module.key);
+        Ok(brig_wasm::compiled::is_current(&path, &identity).unwrap_or(false))
     }
 
     /// Compiles a module in a child with limits, and keeps the code and the form.

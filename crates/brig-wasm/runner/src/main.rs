@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::panic;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use brig_runtime::exit::CODE_ENGINE;
@@ -16,6 +17,9 @@ use brig_wasm::request::{
     COMPILE_ARGUMENT, COMPILE_PLUGIN_ARGUMENT, CompileReport, CompileRequest, MAX_REQUEST, RUN_ARGUMENT,
     RunRequest, STDIO_ARGUMENT,
 };
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 
 mod inherited;
 
@@ -48,6 +52,9 @@ fn run() -> ! {
         Ok(request) => request,
         Err(error) => end(&Ending::start_failed(format!("the runner got no request: {error}"))),
     };
+    if let Err(error) = stop_on_signals() {
+        end(&Ending::start_failed(format!("the runner can't listen to signals: {error}")));
+    }
     if let Some(millis) = request.timeout_ms {
         // Whoever started this process does it as well, from outside: without a thread it is only less exact.
         let _ = std::thread::Builder::new().spawn(move || {
@@ -58,6 +65,15 @@ fn run() -> ! {
     let ending = panic::catch_unwind(|| brig_wasm::run(&request, |code| end(&Ending::exited(code))));
     // The panic's own message is on standard error.
     end(&ending.unwrap_or_else(|_| Ending::start_failed("the wasm engine failed, which is a bug of brig")))
+}
+
+/// The first process of a pid namespace gets no signal that it has no handler for, and a guest can't have handlers:
+/// without these, `stop` would wait for its whole grace, and ctrl-c do nothing.
+fn stop_on_signals() -> io::Result<()> {
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)))?;
+    }
+    Ok(())
 }
 
 /// Where the report goes, if anybody wants it.
