@@ -320,18 +320,18 @@ fn the_engine_process_has_no_privileges() {
 fn a_python_component_runs() {
     let tool = need!(need_tool("componentize-py"));
     let env = env();
-    env.write("command.wit", PYTHON_WORLD);
+    env.write("guest.wit", PYTHON_WORLD);
     env.write("app.py", "class Run:\n    def run(self):\n        print('hello from python')\n");
-    let args = ["-d", "command.wit", "-w", "command", "componentize", "app", "-o", "app.wasm"];
+    let args = ["-d", "guest.wit", "-w", "guest", "componentize", "app", "-o", "app.wasm"];
     let _ = env.program(tool, &args).timeout(Duration::from_secs(300)).run().success();
     let call = env.command(&["run", "--rm", "./app.wasm"]).timeout(Duration::from_secs(300));
     let _ = call.run().success().prints("hello from python\n");
 }
 
-/// The command world, as far as a Python program has to see it.
-const PYTHON_WORLD: &str = "package wasi:cli@0.2.0;
-interface run { run: func() -> result; }
-world command { export run; }
+/// What a Python program has to see of the command world. What it imports comes with the tool.
+const PYTHON_WORLD: &str = "package brig:guest;
+world guest { export wasi:cli/run@0.2.0; }
+package wasi:cli@0.2.0 { interface run { run: func() -> result; } }
 ";
 
 #[test]
