@@ -25,7 +25,10 @@ fn main() {
     }
     let place = tempfile::tempdir().unwrap();
     let bench = Bench { dir: place.path().to_owned(), runs: runs() };
-    println!("{:<34} {:>9} {:>9} {:>9} {:>9} {:>7}", "", "brig p50", "peer p50", "brig p99", "peer p99", "ratio");
+    println!(
+        "{:<34} {:>9} {:>9} {:>9} {:>9} {:>7}",
+        "", "brig p50", "peer p50", "brig p99", "peer p99", "ratio"
+    );
     bench.version();
     bench.linux();
     bench.wasm();
@@ -93,7 +96,10 @@ impl Bench {
         let Some(mut peer) = peer else { return println!("{name:<34} skipped: the peer is not here") };
         // The first run of each fills caches.
         if let (None, _) | (_, None) = (ours.time(), peer.time()) {
-            return println!("{name:<34} skipped: {}", if ours.time().is_none() { "brig fails" } else { "the peer fails" });
+            return println!(
+                "{name:<34} skipped: {}",
+                if ours.time().is_none() { "brig fails" } else { "the peer fails" }
+            );
         }
         let (mut our_times, mut peer_times) = (Vec::new(), Vec::new());
         for _ in 0..self.runs {
@@ -124,7 +130,8 @@ impl Bench {
         image(&rootfs, &archive);
         assert!(self.brig(&["load", "--quiet", "--input", text(&archive)]).0.status().unwrap().success());
         let run = || self.brig(&["run", "--rm", "busybox", "/bin/true"]);
-        let crun = |bundle| tool("crun").map(|path| Run::new(path, &["run", "--bundle", bundle, "brig-bench"]));
+        let crun =
+            |bundle| tool("crun").map(|path| Run::new(path, &["run", "--bundle", bundle, "brig-bench"]));
         let plain = self.bundle("plain", &rootfs, false);
         let policy = self.bundle("policy", &rootfs, true);
         self.compare("run busybox | crun, no policy", run(), crun(text(&plain)));
@@ -151,7 +158,11 @@ impl Bench {
         fs::create_dir_all(&bundle).unwrap();
         std::os::unix::fs::symlink(rootfs, bundle.join("rootfs")).unwrap();
         // brig's own spec of the same container, so that both do the same work.
-        let create = self.brig(&["create", "--name", &format!("bench-{name}"), "busybox", "/bin/true"]).0.status().unwrap();
+        let create = self
+            .brig(&["create", "--name", &format!("bench-{name}"), "busybox", "/bin/true"])
+            .0
+            .status()
+            .unwrap();
         assert!(create.success());
         let mut inspect = self.brig(&["inspect", &format!("bench-{name}")]);
         let output = inspect.0.stdout(Stdio::piped()).output().unwrap();
@@ -186,7 +197,9 @@ impl Bench {
         fs::write(&hello, wat::parse_str(HELLO).unwrap()).unwrap();
         let spin = self.dir.join("spin.wasm");
         fs::write(&spin, wat::parse_str(SPIN).unwrap()).unwrap();
-        for (name, module) in [("run hello | wasmtime run", &hello), ("CPU-bound guest | wasmtime run", &spin)] {
+        for (name, module) in
+            [("run hello | wasmtime run", &hello), ("CPU-bound guest | wasmtime run", &spin)]
+        {
             let ours = self.brig(&["run", "--rm", text(module)]);
             let peer = tool("wasmtime").and_then(|wasmtime| {
                 let compiled = module.with_extension("cwasm");

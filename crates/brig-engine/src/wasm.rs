@@ -7,7 +7,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use brig_oci::{Descriptor, Digest, Kind, KindChoice, RunConfig, media_type};
 use brig_runtime::ContainerSpec;
@@ -16,6 +19,8 @@ use brig_store::Which;
 use brig_wasm::runner::{RunnerError, engine_key};
 use brig_wasm::{COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, CompileRequest, Form};
 
+use serde::{Deserialize, Serialize};
+
 use crate::blocking::Engine;
 use crate::containers::{CreateOptions, Source, command};
 use crate::error::{Error, Result};
@@ -23,6 +28,8 @@ use crate::images::ResolvedImage;
 
 /// The most processor time that the compiler may take, in seconds: an 18 MB Python component takes 20.
 const COMPILE_SECONDS: u64 = 600;
+/// How long ago a file must have been changed before its times can be believed.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// A module of an image or of a bare file.
 #[derive(Clone, Debug)]
@@ -54,7 +61,7 @@ impl Engine {
     /// A bare file as the source of a container.
     pub(crate) fn bare_source(&self, options: &CreateOptions) -> Result<Source> {
         let path = fs::canonicalize(&options.image).map_err(Error::io("read", &options.image))?;
-        let key = digest_of(&path)?;
+        let key = self.file_digest(&path)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Source {
             image: ImageRecord {
@@ -70,6 +77,28 @@ impl Engine {
             module: Some(Module { key, name, path, origin: None }),
             stop_signal: libc::SIGTERM,
         })
+    }
+
+    /// The digest of a bare file's bytes. Hashing megabytes at every start would take longer than the start, so the
+    /// digest is kept beside what the kernel says of the file, and believed as long as that is the same. A file that was
+    /// changed in the last moments could change again within one tick of the clock: it is hashed each time.
+    fn file_digest(&self, path: &Path) -> Result<Digest> {
+        let meta = fs::metadata(path).map_err(Error::io("read", path))?;
+        let dir = self.roots().root.join("files");
+        let kept = dir.join(Digest::sha256(path.as_os_str().as_bytes()).hex());
+        let now = FileIdentity::of(&meta);
+        let known = fs::read(&kept).ok().and_then(|bytes| serde_json::from_slice::<KnownFile>(&bytes).ok());
+        if let Some(known) = known.filter(|known| known.file == now) {
+            return Ok(known.digest);
+        }
+        let known = KnownFile { file: now, digest: digest_of(path)? };
+        let settled =
+            meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > SETTLED);
+        if settled {
+            fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
+            write_whole(&kept, &known)?;
+        }
+        Ok(known.digest)
     }
 
     /// The module of an artifact: a layer that is itself a wasm binary. `None` for an image of tars.
@@ -162,12 +191,7 @@ impl Engine {
     fn keep_form(&self, key: &Digest, form: &Form) -> Result<()> {
         let dir = self.forms();
         fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
-        let path = dir.join(key.hex());
-        let temporary = dir.join(format!("{}.{}.new", key.hex(), std::process::id()));
-        let bytes = serde_json::to_vec(form).map_err(|error| Error::io("write", &path)(error.into()))?;
-        fs::write(&temporary, bytes)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(Error::io("write", path))
+        write_whole(&dir.join(key.hex()), form)
     }
 
     /// What a start needs: the form, and the compiled file. Compiled anew where a new brig or another processor needs
@@ -199,6 +223,42 @@ impl Engine {
     fn forms(&self) -> PathBuf {
         self.roots().root.join("forms")
     }
+}
+
+/// What the kernel says of a file that changes when its content does.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileIdentity {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// A bare file that was hashed.
+#[derive(Debug, Serialize, Deserialize)]
+struct KnownFile {
+    file: FileIdentity,
+    digest: Digest,
+}
+
+/// Writes a small document by rename: whole, or not at all.
+fn write_whole<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    let bytes = serde_json::to_vec(value).map_err(|error| Error::io("write", path)(error.into()))?;
+    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).map_err(Error::io("write", path))
 }
 
 /// A file of the image's layers.
