@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use brig_testing::host;
+use brig_testing::is_root;
 
 const BRIG: &str = env!("CARGO_BIN_EXE_brig");
 /// Runs of each side, unless BRIG_BENCH_RUNS says otherwise.
@@ -43,7 +43,7 @@ fn runs() -> usize {
 fn enter_own_namespace() -> bool {
     const MARK: &str = "BRIG_BENCH_NAMESPACE";
     let unified = Path::new("/sys/fs/cgroup/unified");
-    if std::env::var_os(MARK).is_some() || !host::is_root() || !unified.exists() {
+    if std::env::var_os(MARK).is_some() || !is_root() || !unified.exists() {
         return false;
     }
     let script = "umount /sys/fs/cgroup/unified; exec \"$0\"";

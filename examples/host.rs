@@ -11,7 +11,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let archive = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: host ARCHIVE")?;
-    let engine = Engine::open(EngineOptions::default()).await?;
+    // A root of its own where BRIG_ROOT names one; else the one that the `brig` command has, too.
+    let root = std::env::var_os("BRIG_ROOT").map(PathBuf::from);
+    let engine = Engine::open(EngineOptions { root, ..EngineOptions::default() }).await?;
     let names = engine.load(&archive, None).await?;
     let name = names.first().ok_or("the archive holds no image")?;
     // Both kinds through one type, from whichever thread the runtime has free.

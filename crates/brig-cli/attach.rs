@@ -120,8 +120,8 @@ impl Signals {
     fn listen() -> Result<Self> {
         let (read, write) = UnixStream::pair().map_err(terminal_failed)?;
         let signals = FORWARDED.into_iter().chain([SIGWINCH]);
-        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly::default(), signals)
-            .map_err(terminal_failed)?;
+        let delivery =
+            SignalDelivery::with_pipe(read, write, SignalOnly, signals).map_err(terminal_failed)?;
         Ok(Self { delivery })
     }
 

@@ -70,7 +70,7 @@ fn show(context: &Context, place: &Place) -> Result<ExitCode> {
 /// Twice: the second start finds everything prepared.
 fn run(engine: &Engine, platform: &Platform) -> Result<bool> {
     let (first, kind, status) = start(engine, platform)?;
-    output::line(&format!("ran      {platform} as {kind}: exit code {}", status))?;
+    output::line(&format!("ran      {platform} as {kind}: exit code {status}"))?;
     let (second, _, _) = start(engine, platform)?;
     output::line(&format!(
         "         created in {}, started in {}, done in {}; again: {}, {}, {}\n",

@@ -36,7 +36,7 @@ pub enum Error {
     /// The registry refused, or couldn't be reached.
     #[cfg(feature = "registry")]
     #[error(transparent)]
-    Registry(#[from] brig_registry::Error),
+    Registry(Box<brig_registry::Error>),
     /// The files with credentials can't be used.
     #[cfg(feature = "registry")]
     #[error(transparent)]
@@ -74,17 +74,9 @@ pub enum Error {
         /// The reference.
         name: String,
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What there is.
         available: Vec<Platform>,
-    },
-    /// The image's platform can't be run here.
-    #[error("`{name}` is for {platform}, which this machine can't run")]
-    ForeignPlatform {
-        /// The reference.
-        name: String,
-        /// The platform.
-        platform: Platform,
     },
     /// A part of an image isn't in the store.
     #[error("`{name}` is incomplete: {digest} is missing")]
@@ -296,6 +288,14 @@ impl ErrorKind {
             Self::Io => "io",
             Self::Internal => "internal",
         }
+    }
+}
+
+#[cfg(feature = "registry")]
+impl From<brig_registry::Error> for Error {
+    fn from(error: brig_registry::Error) -> Self {
+        // It names registry, reference and content: too much to carry through every result.
+        Self::Registry(Box::new(error))
     }
 }
 

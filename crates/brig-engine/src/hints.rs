@@ -21,7 +21,6 @@ impl Error {
             | Self::UserNotFound { .. }
             | Self::NoPlatform { .. }
             | Self::Incomplete { .. } => ErrorKind::NotFound,
-            Self::ForeignPlatform { .. } => ErrorKind::NotRunnable,
             Self::Ambiguous { .. } => ErrorKind::Invalid,
             Self::NameInUse { .. } => ErrorKind::AlreadyExists,
             Self::ImageInUse { .. } | Self::WrongState { .. } => ErrorKind::Conflict,

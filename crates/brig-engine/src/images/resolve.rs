@@ -147,7 +147,7 @@ pub(crate) fn pick(
     }
     Err(Error::NoPlatform {
         name: name.into(),
-        wanted: wanted.platform.clone().unwrap_or_else(Platform::host),
+        wanted: Box::new(wanted.platform.clone().unwrap_or_else(Platform::host)),
         available: choose::platforms(index),
     })
 }
@@ -159,7 +159,7 @@ fn check_platform(resolved: &ResolvedImage, wanted: &Wanted) -> Result<()> {
         Some(platform) if !resolved.platform.satisfies(platform) && resolved.config.is_some() => {
             Err(Error::NoPlatform {
                 name: resolved.name.clone(),
-                wanted: platform.clone(),
+                wanted: Box::new(platform.clone()),
                 available: vec![resolved.platform.clone()],
             })
         }

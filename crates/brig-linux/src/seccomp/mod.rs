@@ -3,16 +3,16 @@
 //!
 //! libseccomp takes a runtime ten milliseconds and more for docker's policy, and a filter that tests
 //! one syscall after another takes the kernel another one to load, since it runs a new filter for
-//! every syscall number. Here a policy is resolved ([`rules`]: names to numbers, several rules for a
+//! every syscall number. Here a policy is resolved (`rules`: names to numbers, several rules for a
 //! syscall to one decision), numbers with the same decision become ranges, and the ranges a balanced
-//! search tree per architecture ([`tree`]), assembled from its end to its start ([`asm`]).
+//! search tree per architecture (`tree`), assembled from its end to its start (`asm`).
 //!
 //! What a policy means is what libseccomp makes of it through runc, and a test compares the verdicts:
 //!
 //! - Rules for one syscall are alternatives; the tests of one rule must all hold. Two tests of one
 //!   rule for the same argument make two rules (runc).
 //! - A rule without tests beats those with tests; the first of several such wins. Among rules with
-//!   tests and different actions the order is that of [`order`].
+//!   tests and different actions the order is that of `order`.
 //! - Rules that repeat the default action are left out. Names that nobody knows are ignored.
 //! - The native architecture is always part of a filter. Calls of one that isn't listed end the
 //!   thread. x86-64 and x32 are told apart by the number's bit 30.
