@@ -24,6 +24,11 @@ impl Engine {
         let Some(path) = path else {
             return self.write_archive(&images, io::stdout().lock());
         };
+        // A device or a pipe is written to: a rename would put a file in its place, of `/dev/null` too.
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            let file = File::options().write(true).open(path).map_err(Error::io("write", path))?;
+            return self.write_archive(&images, file);
+        }
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".{}.part", std::process::id()));
         let temporary = Path::new(&temporary);
