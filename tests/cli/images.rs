@@ -191,3 +191,24 @@ fn a_changed_blob_is_found_by_fsck() {
     fs::write(&blob, bytes).unwrap();
     let _ = env.brig(&["fsck"]).fails().shows(image.blobs[1].digest.hex());
 }
+
+#[test]
+fn an_image_in_use_is_refused_under_each_of_its_names() {
+    let env = env();
+    load(&env, &small("a").build(), "example.com/app:v1");
+    let _ = env.brig(&["tag", "example.com/app:v1", "example.com/app:v2"]).success();
+    let _ = env.brig(&["create", "--name", "user", "example.com/app:v1"]).success();
+    let _ = env.brig(&["rmi", "example.com/app:v1"]).success();
+    let _ = env.brig(&["rmi", "example.com/app:v2"]).fails().says("user");
+    let _ = env.brig(&["rmi", "-f", "example.com/app:v2"]).success();
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced_by_an_archive() {
+    let env = env();
+    load(&env, &small("a").build(), "example.com/app:v1");
+    let path = env.work().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let _ = env.brig(&["save", "-o", path.to_str().unwrap(), "example.com/app:v1"]).fails();
+    assert!(!fs::metadata(&path).unwrap().is_file());
+}

@@ -7,7 +7,7 @@ use brig_runtime::record::RecordError;
 use brig_runtime::{ContainerSpec, Event};
 
 use super::choose::Wanted;
-use brig_store::{GcOptions, GcReport, InUse};
+use brig_store::{GcOptions, GcReport, InUse, RefRecord};
 
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ impl Engine {
         let others =
             self.store().refs()?.iter().filter(|record| record.descriptor.digest == *digest).count() > 1;
         if !others {
-            self.refuse_if_used(&reference, force)?;
+            self.refuse_if_used(&found, force)?;
         }
         self.store().remove_ref(&found.reference)?;
         self.record_event(&Event::image("untag", &reference))?;
@@ -47,11 +47,17 @@ impl Engine {
 
     /// docker's rule: a running container's image stays; a stopped one's goes with force. Its layers stay as long as
     /// the container does.
-    fn refuse_if_used(&self, reference: &str, force: bool) -> Result<()> {
+    fn refuse_if_used(&self, image: &RefRecord, force: bool) -> Result<()> {
+        let document = self.store().load_document(&image.descriptor)?;
+        let children = document.children().into_iter().map(|child| &child.digest);
+        // By content: the container may have been made under another name, and this name may have moved since.
+        let manifests: Vec<String> =
+            children.chain([&image.descriptor.digest]).map(ToString::to_string).collect();
         for container in self.containers()? {
-            let uses = container.spec.image.reference == reference;
+            let uses = manifests.contains(&container.spec.image.manifest);
             if uses && (container.state.state.is_active() || !force) {
-                return Err(Error::ImageInUse { name: reference.into(), container: container.spec.name });
+                let name = image.reference.to_string();
+                return Err(Error::ImageInUse { name, container: container.spec.name });
             }
         }
         Ok(())
