@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::archive::Archive;
 use super::resolve::document_error;
+use super::unpack::layers_of;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
@@ -119,7 +120,7 @@ impl Load<'_> {
             };
             self.keep(blob, reader)?;
         }
-        self.engine.unpack_image(&self.engine.store().load_image(descriptor)?)
+        self.unpack(&self.engine.store().load_image(descriptor)?)
     }
 
     /// docker's archive: layers are uncompressed tars; the manifest is made here, the config is kept, so that the
@@ -164,7 +165,7 @@ impl Load<'_> {
             document_error("manifest.json")(brig_oci::DocumentError::Json { what: "manifest", source })
         })?;
         let descriptor = self.put(media_type::OCI_MANIFEST, &bytes)?;
-        self.engine.unpack_image(&Image { descriptor: descriptor.clone(), manifest, config })?;
+        self.unpack(&Image { descriptor: descriptor.clone(), manifest, config })?;
         Ok(descriptor)
     }
 
@@ -198,6 +199,14 @@ impl Load<'_> {
         let descriptor = Descriptor::of(media_type, bytes);
         self.keep(&descriptor, bytes)?;
         Ok(descriptor)
+    }
+
+    /// Its layers have no name yet: only the lease keeps them from being taken for garbage.
+    fn unpack(&self, image: &Image) -> Result<()> {
+        let unpacks = layers_of(image)?.into_iter().filter_map(|(_, unpack)| unpack);
+        let diff_ids: Vec<Digest> = unpacks.map(|unpack| unpack.diff_id).collect();
+        self.lease.protect(&[], &diff_ids)?;
+        self.engine.unpack_image(image)
     }
 
     /// Into the store, verified.
