@@ -58,16 +58,14 @@ impl Engine {
         let mut spec = self.container_spec(paths, id, source, options)?;
         spec.name = self.take_name(paths, id, options.name.as_deref())?;
         let state = initial_state(&spec)?;
-        let recorded = self.record(paths, &spec, &state);
+        let event =
+            Event::container("create", id).with("image", &spec.image.reference).with("name", &spec.name);
+        let recorded = self.record(paths, &spec, &state).and_then(|()| self.record_event(&event));
         if recorded.is_err() {
             // As above: the name must not outlive the record.
             let _ = fs::remove_file(self.roots().names().join(&spec.name));
         }
-        recorded?;
-        let event =
-            Event::container("create", id).with("image", &spec.image.reference).with("name", &spec.name);
-        self.record_event(&event)?;
-        Ok(ContainerInfo { spec, state })
+        recorded.map(|()| ContainerInfo { spec, state })
     }
 
     fn record(&self, paths: &ContainerPaths, spec: &ContainerSpec, state: &StateRecord) -> Result<()> {
@@ -211,13 +209,17 @@ impl Engine {
         }
     }
 
-    /// Frees a name whose container is gone: a kill between two steps of a removal leaves that.
+    /// Frees a name whose container is gone: a kill between two steps of a removal leaves that. One sweeper at a time:
+    /// a second one would remove what the first one's creator has just taken.
     fn sweep_name(&self, name: &str) -> Result<bool> {
+        let dir = self.roots().names();
+        let names = fs::File::open(&dir).map_err(Error::io("open", &dir))?;
+        names.lock().map_err(Error::io("lock", &dir))?;
         let Some(holder) = self.name_holder(name)? else { return Ok(true) };
         if self.roots().container(&holder).dir().exists() {
             return Ok(false);
         }
-        let path = self.roots().names().join(name);
+        let path = dir.join(name);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
