@@ -316,3 +316,18 @@ fn two_runs_of_a_name_that_is_not_there_yet() {
     }
     assert_eq!(env.containers(), Vec::<String>::new());
 }
+
+#[test]
+fn a_damaged_record_hides_no_other_container_and_can_be_removed() {
+    let env = need!(super::with_busybox());
+    let _ = env.brig(&["create", "--name", "whole", "busybox", "true"]).success();
+    let created = env.brig(&["create", "--name", "torn", "busybox", "true"]).success();
+    let record = env.root().join("containers").join(created.line()).join("spec.json");
+    fs::write(record, "").unwrap();
+    let listed = env.brig(&["ps", "-a"]).success();
+    assert!(listed.stdout.contains("whole") && listed.stdout.contains("Dead"), "{}", listed.stdout);
+    let _ = env.brig(&["rm", "torn"]).fails().says("damaged");
+    let _ = env.brig(&["rm", "-f", "torn"]).success();
+    let _ = env.brig(&["inspect", "torn"]).fails().says("no such container");
+    let _ = env.brig(&["create", "--name", "torn", "busybox", "true"]).success();
+}

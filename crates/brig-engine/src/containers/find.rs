@@ -39,7 +39,10 @@ impl Engine {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(not_found());
         }
-        if let Some(id) = self.name_holder(name)? {
+        // A name may outlive its container, after a kill, until somebody takes it.
+        if let Some(id) = self.name_holder(name)?
+            && self.roots().container(&id).dir().exists()
+        {
             return Ok(id);
         }
         if !name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -121,27 +124,25 @@ impl Engine {
         Ok(all)
     }
 
-    /// A directory without a complete record: `ps -a` shows it, `rm -f` removes it (invariant 5). One that is gone by
-    /// now was just removed.
+    /// A directory without a complete record: `ps -a` shows it, `rm -f` removes it (invariant 5). So does a record that a
+    /// power cut has damaged, as dead: one container must not hide all others. One that is gone by now was just removed.
     fn half_made(&self, id: &str, error: Error) -> Result<Option<ContainerInfo>> {
         let paths: ContainerPaths = self.roots().container(id);
         if !paths.dir().exists() {
             return Ok(None);
         }
-        let missing = |error: &Error| {
-            let record = match error {
-                Error::Record(source) | Error::Liveness(LivenessError::Record { source }) => source,
-                _ => return false,
-            };
-            matches!(record, RecordError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        let state = match &error {
+            Error::Record(source) | Error::Liveness(LivenessError::Record { source }) => match source {
+                RecordError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => State::Creating,
+                RecordError::Json { .. } => State::Dead,
+                _ => return Err(error),
+            },
+            _ => return Err(error),
         };
-        if !missing(&error) {
-            return Err(error);
-        }
         let created = fs::metadata(paths.dir())
             .and_then(|meta| meta.modified())
             .map_err(Error::io("read", paths.dir()))?;
-        Ok(Some(ContainerInfo::half_made(id, created.into(), State::Creating)))
+        Ok(Some(ContainerInfo::half_made(id, created.into(), state)))
     }
 }
 
