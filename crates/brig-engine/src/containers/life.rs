@@ -33,9 +33,14 @@ impl Engine {
             return ended(&container, "stop");
         }
         let signal = signal.unwrap_or(container.spec.stop_signal);
-        let mut supervisor = self.supervisor(&container, "stop")?;
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let status = supervisor.stop(signal, grace_ms).map_err(client_error(&container.spec.name))?;
+        let stopped = self.supervisor(&container, "stop").and_then(|mut supervisor| {
+            supervisor.stop(signal, grace_ms).map_err(client_error(&container.spec.name))
+        });
+        let status = match stopped {
+            Err(error) if ended_meanwhile(&error) => self.wait(&container.spec.id)?,
+            stopped => stopped?,
+        };
         self.record_event(&Event::container("stop", &container.spec.id).with("name", &container.spec.name))?;
         Ok(status)
     }
@@ -86,6 +91,16 @@ impl Engine {
 /// How a container that isn't active ended; one that was never started hasn't.
 fn ended(container: &ContainerInfo, action: &'static str) -> Result<ExitStatus> {
     container.state.exit.clone().ok_or_else(|| container.wrong_state(action))
+}
+
+/// Whether a request failed since the container ended between the look at its record and the request.
+pub(super) fn ended_meanwhile(error: &Error) -> bool {
+    use brig_runtime::client::ClientError;
+    match error {
+        Error::Client { source: ClientError::NotRunning { .. } | ClientError::Lost { .. }, .. } => true,
+        Error::Client { source: ClientError::Refused { source }, .. } => source.code == "not_running",
+        _ => false,
+    }
 }
 
 /// A failure of the talk with a supervisor, as an error of the engine.

@@ -8,6 +8,7 @@ use brig_runtime::liveness::{LivenessError, retire};
 use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State};
 
+use super::life::ended_meanwhile;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
@@ -37,8 +38,11 @@ impl Engine {
     }
 
     fn kill_and_wait(&self, id: &str) -> Result<()> {
-        let killed = self.kill(id, libc::SIGKILL).and_then(|()| self.wait(id).map(|_| ()));
-        match killed {
+        let killed = match self.kill(id, libc::SIGKILL) {
+            Err(error) if ended_meanwhile(&error) => Ok(()),
+            killed => killed,
+        };
+        match killed.and_then(|()| self.wait(id).map(|_| ())) {
             // It ended by itself meanwhile, or it was an `--rm` one and is gone.
             Err(Error::WrongState { .. } | Error::ContainerNotFound { .. }) => Ok(()),
             result => result,
