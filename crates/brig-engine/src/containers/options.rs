@@ -114,7 +114,10 @@ impl std::str::FromStr for Volume {
         if !target.starts_with('/') {
             return Err(invalid("the path in the container must be absolute"));
         }
-        if !source.starts_with(['/', '.', '~']) {
+        if source.starts_with('~') {
+            return Err(invalid("only a shell knows whose home `~` is: give the whole path"));
+        }
+        if !source.starts_with(['/', '.']) {
             return Err(invalid("named volumes aren't there yet: give a path that begins with `/` or `.`"));
         }
         let source = std::path::absolute(source).map_err(Error::io("find", source))?;
@@ -134,7 +137,7 @@ mod tests {
             (Some("/data"), "/srv", true)
         );
         assert!("./x:/y".parse::<Volume>().unwrap().source.is_absolute());
-        for text in ["", "/a", "/a:b", "/a:/b:xx", "a:/b", "/a:/b:ro:x"] {
+        for text in ["", "/a", "/a:b", "/a:/b:xx", "a:/b", "~/a:/b", "/a:/b:ro:x"] {
             assert!(text.parse::<Volume>().is_err(), "{text}");
         }
     }
