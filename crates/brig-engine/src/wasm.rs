@@ -25,6 +25,7 @@ use crate::blocking::Engine;
 use crate::containers::{CreateOptions, Source, command};
 use crate::error::{Error, Result};
 use crate::images::ResolvedImage;
+use crate::names;
 
 /// The most processor time that the compiler may take, in seconds: an 18 MB Python component takes 20.
 const COMPILE_SECONDS: u64 = 600;
@@ -256,7 +257,9 @@ struct KnownFile {
 
 /// Writes a small document by rename: whole, or not at all.
 fn write_whole<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    // Of its own for each writer: threads of one host may find out the same at once.
+    let unique = names::new_id().map_err(Error::io("write", path))?;
+    let temporary = path.with_extension(format!("{unique}.new"));
     let bytes = serde_json::to_vec(value).map_err(|error| Error::io("write", path)(error.into()))?;
     fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).map_err(Error::io("write", path))
 }
