@@ -21,13 +21,26 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
-    let mut verbs = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
-    let first = verbs.next().unwrap_or_default();
-    let verb = if first == "container" { verbs.next().unwrap_or_default() } else { first };
-    match verb.as_str() {
+    let arguments: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match verb(&arguments) {
         "run" | "exec" => ExitCode::from(brig_engine::exit::CODE_ENGINE),
         _ => ExitCode::from(USAGE),
     }
+}
+
+/// The verb of a command line that clap refused.
+fn verb(arguments: &[String]) -> &str {
+    let mut rest = arguments.iter().skip(1).map(String::as_str);
+    while let Some(argument) = rest.next() {
+        match argument {
+            // The global options, whose values are arguments of their own.
+            "--root" | "--run-root" | "--format" | "--insecure-registry" => drop(rest.next()),
+            "container" => {}
+            option if option.starts_with('-') => {}
+            verb => return verb,
+        }
+    }
+    ""
 }
 
 /// Prints an error and gives the exit code of a verb that isn't `run` or `exec`.
@@ -84,4 +97,23 @@ fn json(error: &Error) -> String {
         }
     });
     format!("{document}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verb_is_found_behind_global_options() {
+        for (line, expected) in [
+            ("brig run --nope", "run"),
+            ("brig --root /x --format=json run --nope", "run"),
+            ("brig container exec --nope", "exec"),
+            ("brig --root", ""),
+            ("brig ps run", "ps"),
+        ] {
+            let arguments: Vec<String> = line.split(' ').map(Into::into).collect();
+            assert_eq!(verb(&arguments), expected, "{line}");
+        }
+    }
 }
