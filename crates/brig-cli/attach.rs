@@ -9,7 +9,7 @@ use brig_engine::blocking::Engine;
 use brig_engine::client::{AttachEnd, AttachIo, ClientError, Supervisor, Wake, WakeAction};
 use brig_engine::logs::{LogRecord, LogStream};
 use brig_engine::protocol::Request;
-use brig_engine::{AttachOptions, ContainerInfo, Error, ExecOptions, Result};
+use brig_engine::{AttachOptions, ContainerInfo, Error, ExecOptions, ExitStatus, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -21,14 +21,19 @@ const DETACH_KEYS: [u8; 2] = [16, 17];
 /// The signals that a foreground container gets in brig's place.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Starts a created or stopped container in the foreground.
+/// Starts a created or stopped container in the foreground, with input if it takes any.
 pub(crate) fn run(engine: &Engine, container: &ContainerInfo) -> Result<ExitCode> {
+    start(engine, container, true)
+}
+
+/// Starts a created or stopped container in the foreground.
+pub(crate) fn start(engine: &Engine, container: &ContainerInfo, stdin: bool) -> Result<ExitCode> {
     // Before the start: a signal between the start and the handlers would kill brig, not the payload.
     let signals = Signals::listen()?;
-    let stdin = container.spec.stdin_open;
+    let stdin = stdin && container.spec.stdin_open;
     let options = AttachOptions { stdin, size: terminal::size().filter(|_| container.spec.tty) };
     let supervisor = engine.start(container, Some(&options))?;
-    let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin };
+    let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin, forward: true };
     pump(engine, supervisor, &target, signals)
 }
 
@@ -41,7 +46,8 @@ pub(crate) fn attach(engine: &Engine, name: &str, stdin: bool) -> Result<ExitCod
     if let (true, Some((rows, cols))) = (container.spec.tty, terminal::size()) {
         supervisor.resize(rows, cols).map_err(failed(&container.spec.name))?;
     }
-    pump(engine, supervisor, &Target { name: &container.spec.name, tty: container.spec.tty, stdin }, signals)
+    let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin, forward: true };
+    pump(engine, supervisor, &target, signals)
 }
 
 /// Runs another process in a running container.
@@ -53,7 +59,7 @@ pub(crate) fn exec(engine: &Engine, name: &str, mut options: ExecOptions) -> Res
     if detach {
         return Ok(ExitCode::SUCCESS);
     }
-    pump(engine, supervisor, &Target { name, tty, stdin }, signals)
+    pump(engine, supervisor, &Target { name, tty, stdin, forward: false }, signals)
 }
 
 /// Writes a record of a log to the stream that it came from.
@@ -71,6 +77,9 @@ struct Target<'a> {
     name: &'a str,
     tty: bool,
     stdin: bool,
+    /// Whether signals go to the container. One that is meant for a process of `exec` must not end the container: it
+    /// ends brig, as it ends docker.
+    forward: bool,
 }
 
 fn pump(
@@ -97,7 +106,7 @@ fn pump(
         Ok(AttachEnd::Exited(status)) => Ok(ExitCode::from(status.code)),
         Ok(AttachEnd::Detached) => {
             output::note("");
-            Ok(ExitCode::SUCCESS)
+            Ok(signals.ended_by.map_or(ExitCode::SUCCESS, |signal| ExitStatus::signaled(signal).code.into()))
         }
         // The supervisor was killed, or the connection broke: the record tells the truth.
         Err(ClientError::Lost { source }) => match engine.container(target.name) {
@@ -114,6 +123,8 @@ fn pump(
 /// Signals to brig, collected until the loop takes them.
 struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
+    /// The signal that ends brig.
+    ended_by: Option<i32>,
 }
 
 impl Signals {
@@ -122,7 +133,7 @@ impl Signals {
         let signals = FORWARDED.into_iter().chain([SIGWINCH]);
         let delivery =
             SignalDelivery::with_pipe(read, write, SignalOnly, signals).map_err(terminal_failed)?;
-        Ok(Self { delivery })
+        Ok(Self { delivery, ended_by: None })
     }
 
     /// What the loop waits on.
@@ -138,6 +149,9 @@ impl Signals {
                 if let Some((rows, cols)) = terminal::size().filter(|_| target.tty) {
                     action = WakeAction::Send(Request::Resize { rows, cols });
                 }
+            } else if !target.forward {
+                self.ended_by = Some(signal);
+                action = WakeAction::Detach;
             } else {
                 // A container that has just ended can't be signalled; its status is on the way.
                 let _ = engine.kill(target.name, signal);

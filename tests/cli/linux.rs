@@ -422,6 +422,19 @@ fn exec_runs_beside_the_payload() {
 }
 
 #[test]
+fn a_signal_to_exec_does_not_reach_the_payload() {
+    let env = need!(with_busybox());
+    let _ = env.brig(&["run", "-d", "--name", "host", "busybox", "sleep", "60"]).success();
+    let exec = env.command(&["exec", "host", "sleep", "50"]).spawn();
+    eventually("exec runs", || {
+        env.brig(&["exec", "host", "sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout.contains("50")
+    });
+    exec.signal(Signal::INT);
+    let _ = exec.wait().exits(130);
+    let _ = env.brig(&["exec", "host", "true"]).success();
+}
+
+#[test]
 fn attach_joins_the_payloads_streams() {
     let env = need!(with_busybox());
     let script = "read line; echo got $line";

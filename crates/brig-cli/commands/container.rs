@@ -42,18 +42,11 @@ pub(crate) struct Start {
 
 impl Start {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let engine = context.engine()?;
         if self.attach || self.interactive {
-            let [name] = self.containers.as_slice() else {
-                let problem = "only one container can be attached to";
-                return Err(Error::Invalid {
-                    what: "containers",
-                    value: self.containers.join(" "),
-                    problem: problem.into(),
-                });
-            };
-            return attach::run(&engine, &engine.container(name)?);
+            let format = context.globals.error_format();
+            return Ok(self.attached(context).unwrap_or_else(|failure| error::report_run(&failure, format)));
         }
+        let engine = context.engine()?;
         Ok(each(&self.containers, context, |name| {
             let container = engine.container(name)?;
             // docker's answer to a running one is its name, too.
@@ -62,6 +55,23 @@ impl Start {
             }
             Ok(Some(name.to_owned()))
         }))
+    }
+
+    /// The exit code is the payload's, so brig's own failures have codes of their own.
+    fn attached(&self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        let [name] = self.containers.as_slice() else {
+            return Err(Error::Invalid {
+                what: "containers",
+                value: self.containers.join(" "),
+                problem: "only one container can be attached to".into(),
+            });
+        };
+        let container = engine.container(name)?;
+        if container.state.state.is_active() {
+            return attach::attach(&engine, name, self.interactive);
+        }
+        attach::start(&engine, &container, self.interactive)
     }
 }
 
@@ -86,7 +96,11 @@ impl Stop {
         // docker's -1 waits for ever.
         let grace = u64::try_from(self.time).map_or(Duration::MAX, Duration::from_secs);
         Ok(each(&self.containers, context, |name| {
-            engine.stop(name, signal, grace)?;
+            match engine.stop(name, signal, grace) {
+                // docker's answer to one that was never started is its name, too.
+                Err(Error::WrongState { .. }) => {}
+                stopped => drop(stopped?),
+            }
             Ok(Some(name.to_owned()))
         }))
     }
@@ -199,8 +213,9 @@ pub(crate) struct Attach {
 
 impl Attach {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let engine = context.engine()?;
-        attach::attach(&engine, &self.container, !self.no_stdin)
+        let attached =
+            context.engine().and_then(|engine| attach::attach(&engine, &self.container, !self.no_stdin));
+        Ok(attached.unwrap_or_else(|failure| error::report_run(&failure, context.globals.error_format())))
     }
 }
 
