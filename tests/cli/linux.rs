@@ -411,6 +411,7 @@ fn exec_runs_beside_the_payload() {
     let _ = env.brig(&["exec", "host", "no-such-program"]).exits(127);
     let output =
         env.command(&["exec", "-it", "host", "sh", "-c", "test -t 0 && stty size"]).run_on_terminal("");
+    let _ = env.brig(&["exec", "-it", "host", "true"]).exits(125).says("not a terminal");
     let _ = output.success().shows("24 80");
     if is_root() {
         let _ = env.brig(&["exec", "-u", "app", "host", "id", "-u"]).success().prints("1000\n");

@@ -11,7 +11,7 @@ use clap::Args;
 use super::Context;
 use super::run::parse_duration;
 use crate::table::{self, Table};
-use crate::{attach, error, output};
+use crate::{attach, error, output, terminal};
 
 /// Does something to each of several containers: prints the name of each that it was done to, goes on after a
 /// failure, and fails at the end if there was one.
@@ -186,6 +186,10 @@ impl Exec {
     }
 
     fn run(self, context: &Context) -> Result<ExitCode> {
+        if self.tty && self.interactive && !self.detach && !terminal::stdin_is_terminal() {
+            let reason = "standard input is not a terminal: leave out -t, or run it from one";
+            return Err(Error::Unsupported { what: "-t".into(), reason: reason.into() });
+        }
         let engine = context.engine()?;
         let options = ExecOptions {
             args: self.command,
