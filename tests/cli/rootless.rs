@@ -1,9 +1,10 @@
 //! The same as an ordinary user.
 
 use std::fs;
+use std::os::unix::fs::{chown, symlink};
 
 use brig_testing::image::{self, LayerBuilder, Platform};
-use brig_testing::{Guest, ORDINARY_USER, Output, TestEnv, Unavailable, need, need_rootless};
+use brig_testing::{Guest, ORDINARY_USER, Output, TestEnv, Unavailable, need, need_rootless, need_tool};
 
 use super::{env, eventually};
 
@@ -114,6 +115,83 @@ fn wasm_needs_no_privilege() {
     let _ = brig(&env, &["run", "-d", "--name", "bg", "./loop.wasm"]).success();
     eventually("it says something", || brig(&env, &["logs", "bg"]).success().stdout == "looping\n");
     let _ = brig(&env, &["rm", "-f", "bg"]).success();
+}
+
+/// brig as an ordinary user who may make no user namespace: in one whose limit is used up by another, without
+/// privileges in that.
+#[track_caller]
+fn brig_forbidden(env: &TestEnv, args: &str) -> Output {
+    let brig = env.path().join("bin/brig");
+    let script = format!(
+        "echo 1 > /proc/sys/user/max_user_namespaces && \
+         exec unshare --user --map-user=1000 --map-group=1000 {} {args}",
+        brig.display()
+    );
+    let unshare = need_tool("unshare").unwrap();
+    env.program_as_user(ORDINARY_USER, unshare, &["-Ur", "sh", "-c", &script]).run()
+}
+
+#[test]
+fn the_demo_skips_what_needs_user_namespaces_where_they_are_forbidden() {
+    need!(need_rootless());
+    need!(need_tool("unshare"));
+    let env = env();
+    let all = brig(&env, &["demo"]).success();
+    assert!(!all.stdout.contains("skipped"), "{}", all.transcript());
+    let half = brig_forbidden(&env, "demo").success().shows("skipped  linux/").shows("user namespaces");
+    let _ = half.shows("ran      wasi/wasm as wasm: exit code 0");
+}
+
+#[test]
+fn wasm_runs_where_user_namespaces_are_forbidden() {
+    let env = need!(with_busybox());
+    need!(need_tool("unshare"));
+    let shared = env.user_home(ORDINARY_USER).join("shared");
+    fs::create_dir(&shared).unwrap();
+    chown(&shared, Some(ORDINARY_USER), Some(ORDINARY_USER)).unwrap();
+    env.write_for_user(ORDINARY_USER, "shared/in", "mine\n");
+    env.write_for_user(ORDINARY_USER, "secret", "secret\n");
+    for (form, wasm) in
+        [("module", need!(Guest::FILES.module())), ("component", need!(Guest::FILES.component()))]
+    {
+        env.write_for_user(ORDINARY_USER, "guest.wasm", &wasm);
+        symlink("../secret", shared.join(form)).unwrap();
+        let volume = format!("-v {}:/data", shared.display());
+        let run =
+            |flags: &str, args: &str| brig_forbidden(&env, &format!("run --rm {flags} ./guest.wasm {args}"));
+        let _ = run(&volume, "read /data/in").success().prints("mine\n");
+        let _ = run(&volume, "write /data/out text").success();
+        assert_eq!(fs::read_to_string(shared.join("out")).unwrap(), "text");
+        let _ = run(&format!("{volume}:ro"), "read /data/in").success();
+        let _ = run(&format!("{volume}:ro"), "write /data/out no").exits(1);
+        let _ = run(&volume, "write /data/../out no").exits(1);
+        let _ = run(&volume, &format!("read /data/{form}")).exits(1);
+        let _ = run(&volume, "read /etc/passwd").exits(1);
+        let _ = run("", "ls /").fails();
+        let _ = run("-m 64m --pids-limit 5", "ls /").exits(125).says("limit");
+    }
+    // The image's own files would need a mount.
+    let wasm = need!(Guest::FILES.module());
+    let files = LayerBuilder::new().file("motd", 0o644, "ahoy");
+    let archive = image::wasm_compat(&wasm, Platform::wasi()).files(files).build().oci_archive(None);
+    env.write_for_user(ORDINARY_USER, "compat.tar", archive);
+    let _ = brig(&env, &["load", "-q", "-i", "compat.tar", "--tag", "compat"]).success();
+    let _ = brig_forbidden(&env, "run --rm compat read /motd").exits(1);
+    assert_eq!(brig(&env, &["ps", "-aq"]).success().stdout, "");
+}
+
+#[test]
+fn it_is_said_what_goes_missing_where_user_namespaces_are_forbidden() {
+    let env = need!(with_busybox());
+    need!(need_tool("unshare"));
+    env.write_for_user(ORDINARY_USER, "guest.wasm", need!(Guest::HELLO.module()));
+    let once = "landlock and seccomp alone";
+    let first = brig_forbidden(&env, "run --rm ./guest.wasm").success().says(once);
+    assert_eq!(first.stdout, "hello from wasm\n");
+    let again = brig_forbidden(&env, "run --rm ./guest.wasm").success();
+    assert!(!again.stderr.contains(once), "{}", again.transcript());
+    let refused = brig_forbidden(&env, "run --rm busybox true").exits(125);
+    let _ = refused.says("make namespaces").says("hint: an ordinary user's containers need user namespaces");
 }
 
 #[test]

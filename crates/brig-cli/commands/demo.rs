@@ -118,8 +118,8 @@ fn why_not(platform: &Platform) -> Option<String> {
         .into_iter()
         .find(|check| check.name == "user namespaces" && check.verdict == Verdict::Missing)
         .map(|check| match check.fix {
-            Some(fix) => format!("{}; fix: {fix}", check.detail),
-            None => check.detail,
+            Some(fix) => format!("it needs user namespaces, and {}; fix: {fix}", check.detail),
+            None => format!("it needs user namespaces, and {}", check.detail),
         })
 }
 

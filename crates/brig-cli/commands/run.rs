@@ -172,6 +172,9 @@ impl Run {
         if say_network {
             say_network_once(&engine, &container);
         }
+        if container.spec.kind == "wasm" {
+            say_walls_once(&engine);
+        }
         if detach {
             engine.start(&container, None)?;
             output::line(&container.spec.id)?;
@@ -189,6 +192,16 @@ fn say_network_once(engine: &Engine, container: &ContainerInfo) {
             _ => "it has a private loopback and no other network",
         };
         output::note(&format!("brig: {what}; `--network host` shares yours (said once)"));
+    }
+}
+
+/// Says once a root which walls a wasm container goes without where user namespaces are forbidden, whoever looks.
+fn say_walls_once(engine: &Engine) {
+    if !engine.can_make_namespaces() && engine.first_time("no-user-namespaces") {
+        output::note(
+            "brig: this host allows no user namespaces: the wasm container runs behind landlock and seccomp alone, \
+             without the image's own files; `brig doctor` tells more (said once)",
+        );
     }
 }
 

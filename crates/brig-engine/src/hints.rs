@@ -6,6 +6,9 @@ use brig_runtime::protocol::StepError;
 
 use crate::error::{Error, ErrorKind};
 
+/// The helper's step that the kernel refuses where namespaces are forbidden.
+const MAKE_NAMESPACES: &str = "make namespaces";
+
 impl Error {
     /// What kind of error it is.
     pub fn kind(&self) -> ErrorKind {
@@ -71,6 +74,8 @@ impl Error {
             Self::WrongState { name, state: "exited" | "created", .. } => Some(format!("brig start {name}")),
             Self::NothingToRun { .. } => Some("give a command behind the image, or --entrypoint".into()),
             Self::Start { source, .. } => start_hint(source),
+            #[cfg(feature = "linux")]
+            Self::Linux(brig_linux::Error::Plan(brig_linux::PlanError::NoWall { .. })) => namespaces_hint(),
             #[cfg(feature = "registry")]
             Self::Registry(source) => registry_hint(source),
             _ => None,
@@ -105,7 +110,9 @@ impl Error {
 #[cfg(feature = "linux")]
 fn linux_kind(error: &brig_linux::Error) -> ErrorKind {
     match error {
-        brig_linux::Error::Plan(brig_linux::PlanError::Unsupported { .. }) => ErrorKind::Unsupported,
+        brig_linux::Error::Plan(
+            brig_linux::PlanError::Unsupported { .. } | brig_linux::PlanError::NoWall { .. },
+        ) => ErrorKind::Unsupported,
         brig_linux::Error::Plan(_) | brig_linux::Error::Seccomp(_) => ErrorKind::Invalid,
         brig_linux::Error::Helper(brig_linux::HelperError::NotEmbedded) => ErrorKind::Unsupported,
         _ => ErrorKind::Io,
@@ -156,6 +163,7 @@ fn start_kind(error: &StepError) -> ErrorKind {
     match error.code {
         exit::CODE_NOT_FOUND => ErrorKind::NotFound,
         exit::CODE_NOT_RUNNABLE => ErrorKind::NotRunnable,
+        _ if error.step == MAKE_NAMESPACES => ErrorKind::Denied,
         _ if error.errno == libc::EPERM || error.errno == libc::EACCES => ErrorKind::Denied,
         _ => ErrorKind::Io,
     }
@@ -168,10 +176,27 @@ fn start_hint(error: &StepError) -> Option<String> {
             Some("the program is for another platform, or no program".into())
         }
         (_, libc::EPERM | libc::EACCES | libc::ENOSPC) => {
-            Some("brig doctor tells what this host allows".into())
+            Some(namespaces_hint().unwrap_or_else(|| "brig doctor tells what this host allows".into()))
         }
         _ => None,
     }
+}
+
+/// What an ordinary user lacks where it may make no namespaces, whichever step it was that the kernel refused.
+#[cfg(feature = "linux")]
+fn namespaces_hint() -> Option<String> {
+    let host = brig_linux::Host::probe();
+    if host.can_make_namespaces() {
+        return None;
+    }
+    let finding = brig_linux::probe::user_namespaces(&host);
+    let fix = finding.fix.map(|fix| format!("; {fix}")).unwrap_or_default();
+    Some(format!("an ordinary user's containers need user namespaces, and {}{fix}", finding.detail))
+}
+
+#[cfg(not(feature = "linux"))]
+fn namespaces_hint() -> Option<String> {
+    None
 }
 
 #[cfg(feature = "registry")]

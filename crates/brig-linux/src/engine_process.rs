@@ -3,17 +3,23 @@
 //! Its walls, each of which would do: a root file system that is empty but for the grants, no network, no other
 //! process in sight, no capabilities, no new privileges, a seccomp filter with the calls that a wasm engine makes, and
 //! a landlock domain with the grants once more.
+//!
+//! Where an ordinary user can make no namespaces, the last two are left ([`PayloadPlan::in_place`]), with the same
+//! grants.
 
 use std::path::{Path, PathBuf};
 
 use brig_runtime::Limits;
 use brig_runtime::plan::{
-    Bytes, IdMap, IdMaps, LandlockPlan, MountKind, MountPlan, PayloadPlan, ProcessPlan, RootFs, UserPlan,
+    Bytes, CgroupPlan, IdMap, IdMaps, LandlockPlan, MountKind, MountPlan, PayloadPlan, ProcessPlan, RootFs,
+    UserPlan,
 };
+use oci_spec::runtime::LinuxSeccomp;
 
 use crate::host::Host;
-use crate::plan::{PlanError, Wanted, cgroup_plan, seccomp_plan};
-use crate::seccomp::engine_policy;
+use crate::plan::{PlanError, Wanted, cgroup_plan, seccomp_plan, text};
+use crate::seccomp::{engine_policy, engine_policy_in_place};
+use crate::sys;
 
 const NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
@@ -24,13 +30,16 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
 const NETWORK: u32 = libc::CLONE_NEWNET.cast_unsigned();
 /// What grants are, whatever else.
 const GRANT: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+/// The first version of landlock that can deny everything that changes a file's contents: `truncate` came last.
+const LANDLOCK_TRUNCATE: i64 = 3;
 
 /// A directory or file that the engine process sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// On the host.
     pub source: PathBuf,
-    /// Where the engine process finds it: absolute.
+    /// Where the engine process finds it: absolute. Where no namespaces can be made
+    /// ([`Host::can_make_namespaces`]), it finds it at its source.
     pub target: String,
     /// Whether it may be written.
     pub writable: bool,
@@ -64,7 +73,7 @@ pub struct EngineProcess {
     pub uid: u32,
     /// The group.
     pub gid: u32,
-    /// The image's files.
+    /// The image's files. They can't be had where no namespaces can be made.
     pub root: Option<EngineRoot>,
     /// The compiled module, and directories of the host.
     pub grants: Vec<Grant>,
@@ -79,27 +88,20 @@ pub struct EngineProcess {
 /// The plan for an engine process.
 ///
 /// # Errors
-/// [`PlanError`]: a path that isn't text, or a limit that this host can't give.
+/// [`PlanError`]: a path that isn't text, a limit that this host can't give, or a host with neither namespaces nor
+/// landlock.
 pub fn plan_engine(engine: &EngineProcess, host: &Host, id: &str) -> Result<PayloadPlan, PlanError> {
+    let cgroup = cgroup_plan(&host.cgroups, &Path::new("brig").join(id), &wishes(&engine.limits))?;
+    if !host.can_make_namespaces() {
+        return plan_in_place(engine, cgroup);
+    }
     let mounts = mounts(engine)?;
     let new_namespaces = NAMESPACES | if engine.network { 0 } else { NETWORK };
-    let seccomp = seccomp_plan(&engine_policy(engine.network))?;
-    let process = ProcessPlan {
-        args: engine.args.clone(),
-        program: Some(engine.program.clone()),
-        env: engine.env.clone(),
-        cwd: "/".to_owned(),
-        input: Some(Bytes(engine.input.clone())),
-        user: UserPlan { uid: engine.uid, gid: engine.gid, groups: Vec::new(), umask: None },
-        no_new_privileges: true,
-        seccomp: Some(seccomp),
-        landlock: Some(landlock(engine, &mounts)),
-        ..ProcessPlan::default()
-    };
+    let process = process(engine, &engine_policy(engine.network), landlock(engine, &mounts))?;
     Ok(PayloadPlan {
         user_namespace: host.rootless.then(|| own_ids(engine, host)),
         new_namespaces,
-        cgroup: cgroup_plan(&host.cgroups, &Path::new("brig").join(id), &wishes(&engine.limits))?,
+        cgroup,
         loopback: false,
         hostname: engine.hostname.clone(),
         root: RootFs::Empty,
@@ -107,6 +109,49 @@ pub fn plan_engine(engine: &EngineProcess, host: &Host, id: &str) -> Result<Payl
         mounts,
         process,
         ..PayloadPlan::default()
+    })
+}
+
+/// Behind landlock and the filter alone.
+fn plan_in_place(engine: &EngineProcess, cgroup: CgroupPlan) -> Result<PayloadPlan, PlanError> {
+    match sys::landlock_version() {
+        Ok(LANDLOCK_TRUNCATE..) => {}
+        Ok(version) => {
+            let reason = format!("is too old: version {version}, where {LANDLOCK_TRUNCATE} is needed");
+            return Err(PlanError::NoWall { reason });
+        }
+        Err(error) => return Err(PlanError::NoWall { reason: format!("isn't there: {error}") }),
+    }
+    for (field, asked) in [("root", engine.root.is_some()), ("hostname", engine.hostname.is_some())] {
+        if asked {
+            return Err(PlanError::unsupported(field, "it takes namespaces, which can't be made here"));
+        }
+    }
+    let mut landlock = LandlockPlan { network: engine.network, ..LandlockPlan::default() };
+    for grant in &engine.grants {
+        let paths = if grant.writable { &mut landlock.writable } else { &mut landlock.readable };
+        paths.push(text(&grant.source)?);
+    }
+    let process = process(engine, &engine_policy_in_place(engine.network), landlock)?;
+    Ok(PayloadPlan { in_place: true, cgroup, process, ..PayloadPlan::default() })
+}
+
+fn process(
+    engine: &EngineProcess,
+    policy: &LinuxSeccomp,
+    landlock: LandlockPlan,
+) -> Result<ProcessPlan, PlanError> {
+    Ok(ProcessPlan {
+        args: engine.args.clone(),
+        program: Some(engine.program.clone()),
+        env: engine.env.clone(),
+        cwd: "/".to_owned(),
+        input: Some(Bytes(engine.input.clone())),
+        user: UserPlan { uid: engine.uid, gid: engine.gid, groups: Vec::new(), umask: None },
+        no_new_privileges: true,
+        seccomp: Some(seccomp_plan(policy)?),
+        landlock: Some(landlock),
+        ..ProcessPlan::default()
     })
 }
 

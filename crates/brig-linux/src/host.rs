@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::seccomp::KernelVersion;
+use crate::sys;
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// `statfs` of a v2 hierarchy (`linux/magic.h`).
 const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+/// A user namespace whose root can do something: security modules may give one without any powers.
+pub(crate) const NAMESPACES: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS).unsigned_abs() as u64;
 
 /// Who starts containers, and with what.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct Host {
     pub kernel: KernelVersion,
     /// The cgroup hierarchies.
     pub cgroups: Cgroups,
+    /// Whether namespaces can be made, once somebody has asked.
+    pub(crate) namespaces: OnceLock<bool>,
 }
 
 impl Host {
@@ -39,7 +45,21 @@ impl Host {
             rootless,
             kernel: kernel.unwrap_or(KernelVersion { major: 0, minor: 0 }),
             cgroups: Cgroups::probe(rootless),
+            namespaces: OnceLock::new(),
         }
+    }
+
+    /// Whether this user can make the namespaces of containers. Root can; an ordinary user needs a user namespace,
+    /// which is tried once, at the first call, by a process that ends at once: there are too many ways to forbid it
+    /// (limits, sysctls, security modules, sandboxes) to read it anywhere.
+    pub fn can_make_namespaces(&self) -> bool {
+        *self.namespaces.get_or_init(|| !self.rootless || sys::try_namespaces(NAMESPACES).is_ok())
+    }
+
+    /// The same host, as if it allowed no namespaces.
+    #[must_use]
+    pub fn without_namespaces(self) -> Self {
+        Self { namespaces: OnceLock::from(false), ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::host::{CgroupMode, Host};
+use crate::host::{CgroupMode, Host, NAMESPACES};
 use crate::sys;
 
 /// Whether a host has what a container needs.
@@ -58,13 +58,16 @@ fn sysctl(path: &str) -> Option<String> {
     fs::read_to_string(Path::new("/proc/sys").join(path)).ok().map(|text| text.trim().to_owned())
 }
 
-/// Whether user namespaces can be made: what is known to forbid it, and else by trying.
+/// Whether user namespaces can be made, by trying, and what is known to forbid it.
 pub fn user_namespaces(host: &Host) -> Finding {
     let name = "user namespaces";
     let needed = if host.rootless { Verdict::Missing } else { Verdict::Limited };
     if !Path::new("/proc/self/ns/user").exists() {
         return Finding::new(name, needed, "the kernel has none").fix("use a kernel with CONFIG_USER_NS");
     }
+    let Err(error) = sys::try_namespaces(NAMESPACES) else {
+        return Finding::new(name, Verdict::Good, "they can be made");
+    };
     let forbidding = [
         ("user/max_user_namespaces", "0", "user.max_user_namespaces=96000"),
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
@@ -77,14 +80,11 @@ pub fn user_namespaces(host: &Host) -> Finding {
     let forbidden = forbidding.iter().find(|(path, value, _)| sysctl(path).as_deref() == Some(value));
     match forbidden {
         Some((path, value, fix)) => {
-            let detail = format!("{} is {value}", path.replace('/', "."));
+            let detail = format!("they can't be made: {} is {value}", path.replace('/', "."));
             Finding::new(name, needed, detail).fix(format!("as root: sysctl -w {fix}"))
         }
-        None => match sys::try_namespaces(libc::CLONE_NEWUSER.unsigned_abs().into()) {
-            Ok(()) => Finding::new(name, Verdict::Good, "they can be made"),
-            Err(error) => Finding::new(name, needed, format!("they can't be made here: {error}"))
-                .fix("allow them in the sandbox or container that brig runs in"),
-        },
+        None => Finding::new(name, needed, format!("they can't be made here: {error}"))
+            .fix("allow them in the sandbox or container that brig runs in"),
     }
 }
 

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 /// What the process that becomes the payload does, in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayloadPlan {
+    /// Whether the process stays in the host's namespaces and root, behind its landlock domain and its filter alone:
+    /// for engine processes where an ordinary user can make no namespaces. Everything about namespaces, mounts and
+    /// changes of user is left out then, and paths are the host's.
+    pub in_place: bool,
     /// The user namespace to make; without one the container's ids are the host's.
     pub user_namespace: Option<IdMaps>,
     /// The namespaces to make: `CLONE_NEW*` bits without `CLONE_NEWUSER`.
@@ -120,9 +124,9 @@ pub struct SeccompPlan {
 /// A landlock domain: what isn't granted is denied, as far as the kernel's version of landlock reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LandlockPlan {
-    /// Paths in the container that may be read.
+    /// Paths that may be read, as the payload sees them.
     pub readable: Vec<String>,
-    /// Paths in the container that may be read and written.
+    /// Paths that may be read and written, as the payload sees them.
     pub writable: Vec<String>,
     /// Whether TCP ports may be bound and connected to.
     pub network: bool,

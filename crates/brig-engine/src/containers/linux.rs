@@ -57,6 +57,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether this user can make namespaces here; tried once an engine, where it isn't root. Without them no Linux
+    /// container starts, and a wasm container runs behind landlock and seccomp alone, without the image's own files.
+    pub fn can_make_namespaces(&self) -> bool {
+        self.host().can_make_namespaces()
+    }
+
     /// What this machine allows, looked at once an engine.
     pub(crate) fn host(&self) -> &Host {
         self.host_cell().get_or_init(Host::probe)

@@ -43,9 +43,10 @@ impl Engine {
         }
         let paths = self.roots().container(&container.spec.id);
         let payload = match container.spec.kind.as_str() {
-            "wasm" => self.wasm_payload(container, &paths)?,
-            _ => self.linux_payload(container, &paths)?,
-        };
+            "wasm" => self.wasm_payload(container, &paths),
+            _ => self.linux_payload(container, &paths),
+        }
+        .inspect_err(|_| self.forget(container))?;
         let plan = Plan {
             version: PLAN_VERSION,
             supervisor: self.supervisor_plan(container, &paths, attach),
@@ -57,13 +58,18 @@ impl Engine {
                 Ok(Supervisor::from_birth(spawned.control))
             }
             Err(HelperError::Step { source }) => {
-                if container.spec.auto_remove {
-                    // It was never visible as running; docker leaves nothing of it either. The first error counts.
-                    let _ = self.remove(&container.spec.id, true);
-                }
+                self.forget(container);
                 Err(Error::Start { name: container.spec.name.clone(), source })
             }
             Err(error) => Err(brig_linux::Error::from(error).into()),
+        }
+    }
+
+    /// Removes a container that was to be removed at its end, and couldn't be started.
+    fn forget(&self, container: &ContainerInfo) {
+        if container.spec.auto_remove {
+            // It was never visible as running; docker leaves nothing of it either. The first error counts.
+            let _ = self.remove(&container.spec.id, true);
         }
     }
 
@@ -117,10 +123,15 @@ impl Engine {
         let spec = &container.spec;
         let record = spec.wasm.as_ref().ok_or_else(|| damaged(spec, "it names no module"))?;
         let (form, module, key) = self.compiled(record, &spec.layers)?;
+        // Without namespaces the engine process finds everything at its place on the host.
+        let moved = self.can_make_namespaces();
+        let found = |target: &str, source: &Path| if moved { target.into() } else { source.to_owned() };
+        let module_path = found(ENGINE_MODULE, &module);
         let mut grants =
             vec![Grant { source: module, target: ENGINE_MODULE.into(), writable: false, code: true }];
         let mut preopens = Vec::new();
-        let root = if spec.layers.is_empty() {
+        // The image's own files need a mount.
+        let root = if spec.layers.is_empty() || !moved {
             None
         } else {
             let guest = "/".into();
@@ -130,7 +141,7 @@ impl Engine {
         };
         for (number, mount) in spec.mounts.iter().enumerate() {
             let target = format!("/volumes/{number}");
-            let (host, guest) = (target.clone().into(), mount.target.clone());
+            let (host, guest) = (found(&target, &mount.source), mount.target.clone());
             grants.push(Grant {
                 source: mount.source.clone(),
                 target,
@@ -142,7 +153,7 @@ impl Engine {
         let network = spec.network == "host";
         let request = RunRequest {
             version: brig_wasm::request::REQUEST_VERSION,
-            module: ENGINE_MODULE.into(),
+            module: module_path,
             identity: brig_wasm::request::identity(&brig_wasm::runner::engine_key(), &key),
             name: spec.args.first().cloned().unwrap_or_default(),
             encoding: form.encoding,

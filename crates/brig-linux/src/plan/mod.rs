@@ -81,6 +81,14 @@ pub enum PlanError {
     /// An ordinary user needs a user namespace, and the spec has none.
     #[error("the spec has no user namespace, without which only root can start containers")]
     NeedsUserNamespace,
+    /// An ordinary user can make no namespaces here, and landlock, a wasm container's other wall, isn't enough either.
+    #[error(
+        "user namespaces can't be made here, and landlock, which could wall a wasm container in without them, {reason}"
+    )]
+    NoWall {
+        /// What is wrong with landlock, as a verb phrase.
+        reason: String,
+    },
     /// The seccomp policy can't be compiled.
     #[error("the seccomp policy can't be compiled")]
     Seccomp {
@@ -149,6 +157,7 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
     let cgroup = resources::cgroups(&context)?;
     let mounts = mounts::mounts(&context, &cgroup)?;
     Ok(PayloadPlan {
+        in_place: false,
         loopback: context.namespaces.new_network(),
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
@@ -182,6 +191,6 @@ fn with_userxattr(rootfs: &RootFs, user_namespace: bool) -> RootFs {
 }
 
 /// A path as text.
-fn text(path: &Path) -> Result<String, PlanError> {
+pub(crate) fn text(path: &Path) -> Result<String, PlanError> {
     path.to_str().map(str::to_owned).ok_or_else(|| PlanError::NotUtf8 { path: path.to_owned() })
 }

@@ -1,6 +1,7 @@
 //! Specs to plans, on hosts that are made up.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use brig_runtime::plan::{MountKind, PayloadPlan, RootFs};
 use oci_spec::runtime::{Mount, Spec};
@@ -19,7 +20,8 @@ fn host(rootless: bool) -> Host {
         legacy_writable: false,
     };
     let uid = if rootless { 1000 } else { 0 };
-    Host { uid, gid: uid, rootless, kernel: KernelVersion { major: 6, minor: 1 }, cgroups }
+    let kernel = KernelVersion { major: 6, minor: 1 };
+    Host { uid, gid: uid, rootless, kernel, cgroups, namespaces: OnceLock::from(true) }
 }
 
 fn spec(host: &Host) -> Spec {

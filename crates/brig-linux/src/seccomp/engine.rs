@@ -49,13 +49,15 @@ const THREADS: &[&str] = &[
     "set_tid_address", "wait4", "waitid",
 ];
 
-/// Signals: a trap in compiled code is one, and abort sends one. kill isn't here: nobody else is to
-/// be signalled.
+/// Signals: a trap in compiled code is one. kill isn't here: nobody else is to be signalled.
 #[rustfmt::skip]
 const SIGNALS: &[&str] = &[
     "pause", "restart_syscall", "rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigreturn",
-    "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack", "tgkill", "tkill",
+    "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack",
 ];
+
+/// abort sends itself a signal by one of these. The pid namespace sees to it that nobody else is in reach.
+const ABORT: &[&str] = &["tgkill", "tkill"];
 
 /// Time, and random numbers.
 #[rustfmt::skip]
@@ -124,7 +126,17 @@ const AF_UNIX: u64 = 1;
 /// The policy of an engine process on this machine, with or without a network.
 #[must_use]
 pub fn engine_policy(network: bool) -> LinuxSeccomp {
-    let allowed = [MEMORY, FILES, EVENTS, THREADS, SIGNALS, TIME, SELF, CONNECTED];
+    policy_with(network, &[MEMORY, FILES, EVENTS, THREADS, SIGNALS, ABORT, TIME, SELF, CONNECTED])
+}
+
+/// The same for an engine process without a pid namespace, where every process of the user could be signalled: abort
+/// ends it by a fault then.
+#[must_use]
+pub fn engine_policy_in_place(network: bool) -> LinuxSeccomp {
+    policy_with(network, &[MEMORY, FILES, EVENTS, THREADS, SIGNALS, TIME, SELF, CONNECTED])
+}
+
+fn policy_with(network: bool, allowed: &[&[&str]]) -> LinuxSeccomp {
     let mut rules: Vec<LinuxSyscall> = allowed.iter().map(|names| Rule::allow(names).into()).collect();
     rules.push(Rule::kill_process(FATAL).into());
     rules.push(Rule::allow(&["clone"]).when(masked(0, CLONE_THREAD, CLONE_THREAD)));

@@ -43,7 +43,7 @@ use oci_spec::runtime::LinuxSeccomp;
 pub use abi::Abi;
 pub use action::Action;
 pub use docker::{KernelVersion, docker_default};
-pub use engine::engine_policy;
+pub use engine::{engine_policy, engine_policy_in_place};
 pub use error::SeccompError;
 pub use filter::{Call, Filter, Instruction, Statistics};
 pub use tree::Newer;

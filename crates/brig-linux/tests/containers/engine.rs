@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use brig_linux::{EngineProcess, EngineRoot, Grant, plan_engine};
+use brig_linux::{EngineProcess, EngineRoot, Grant, PlanError, plan_engine};
 
 use super::support::{Machine, Outcome, machine};
 
@@ -58,6 +58,67 @@ fn it_sees_the_image_s_files() {
     let outcome = run(&machine, &engine);
     assert_eq!(outcome.stdout, "ahoy\nwritten\n", "{outcome:?}");
     assert!(!machine.lower().join("new").exists());
+}
+
+/// The machine, as if it allowed no namespaces; and whether landlock is there to do without.
+fn machine_without_namespaces() -> Option<Machine> {
+    let mut machine = machine()?;
+    machine.host = machine.host.without_namespaces();
+    match plan_engine(&engine(&machine, "true"), &machine.host, &machine.id()) {
+        Ok(_) => Some(machine),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn without_namespaces_it_has_its_grants_and_nothing_else() {
+    let Some(machine) = machine_without_namespaces() else { return };
+    let (open, closed) = (machine.directory("open"), machine.directory("closed"));
+    let secret = machine.directory("secret").join("file");
+    fs::write(closed.join("file"), "text\n").unwrap();
+    fs::write(&secret, "secret\n").unwrap();
+    let (o, c, s) = (open.display(), closed.display(), secret.display());
+    let script = format!(
+        "read line <&4; echo \"got $line\"; read line < {c}/file; echo $line
+        echo made > {o}/made && echo written
+        for file in /etc/passwd {s} /proc/self/status /proc/1/environ; do
+            {{ read line < $file && echo \"$file: $line\"; }} || echo refused
+        done
+        for file in {c}/file {c}/new {s} /tmp/brig-{}; do {{ echo x > $file; }} || echo refused; done
+        echo /* $PPID; kill -0 $PPID || echo refused; echo {closed}/*",
+        machine.id(),
+        closed = machine.dir.path().join("secret").display(),
+    );
+    let mut engine = engine(&machine, &script);
+    engine.grants = vec![
+        Grant { source: open.clone(), target: "/open".into(), writable: true, code: false },
+        Grant { source: closed.clone(), target: "/closed".into(), writable: false, code: false },
+    ];
+    let outcome = run(&machine, &engine);
+    let said: Vec<_> = outcome.stdout.lines().collect();
+    assert_eq!(said[..2], ["got the input", "text"], "{outcome:?}");
+    assert_eq!(said.iter().filter(|line| **line == "written").count(), 1, "{outcome:?}");
+    assert_eq!(said.iter().filter(|line| **line == "refused").count(), 9, "{outcome:?}");
+    // Not even names can be listed.
+    assert!(outcome.stdout.contains("\n/* ") && outcome.stdout.ends_with("/secret/*\n"), "{outcome:?}");
+    assert_eq!(fs::read_to_string(open.join("made")).unwrap(), "made\n");
+    assert_eq!(fs::read_to_string(closed.join("file")).unwrap(), "text\n");
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret\n");
+}
+
+#[test]
+fn without_namespaces_nothing_is_left_out_in_silence() {
+    let Some(machine) = machine_without_namespaces() else { return };
+    let refused = |engine: &EngineProcess| {
+        let error = plan_engine(engine, &machine.host, &machine.id()).unwrap_err();
+        assert!(matches!(error, PlanError::Unsupported { .. }), "{error}");
+    };
+    let root = EngineRoot { root: machine.overlay(), target: "/root".into(), writable: true };
+    refused(&EngineProcess { root: Some(root), ..engine(&machine, "true") });
+    refused(&EngineProcess { hostname: Some("name".into()), ..engine(&machine, "true") });
 }
 
 #[test]

@@ -66,6 +66,8 @@ fn containers_of_an_ordinary_user() {
         "engine::it_reads_its_input_and_reports",
         "engine::it_sees_its_grants_and_nothing_else",
         "engine::it_sees_the_image_s_files",
+        "engine::without_namespaces_it_has_its_grants_and_nothing_else",
+        "engine::without_namespaces_nothing_is_left_out_in_silence",
         "ordinary::a_user_of_the_image_is_the_one_that_is_mapped",
         "ordinary::devices_work",
         "ordinary::a_limit_is_an_error_where_nothing_is_delegated",

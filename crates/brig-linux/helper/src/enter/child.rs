@@ -91,6 +91,28 @@ pub(super) const STEPS: &[Step] = &[
     ("execute", program::execute),
 ];
 
+/// The same for an engine process that stays where it is: no mounts, no other root, no other user.
+pub(super) const STEPS_IN_PLACE: &[Step] = &[
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("start a session", start_session),
+    ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
+    ("set the OOM score", identity::oom_score),
+    ("open the program", program::open_host_program),
+    ("open the root file system", join::open_root),
+    ("make the terminal", streams::make_exec_terminal),
+    ("make the landlock domain", landlock::make),
+    ("set up the standard streams", streams::place),
+    ("close descriptors", streams::close_others),
+    ("set a resource limit", identity::rlimits),
+    ("change to the working directory", program::change_directory),
+    ("set the file mode mask", identity::set_umask),
+    ("forbid new privileges", identity::no_new_privileges),
+    ("enter the landlock domain", landlock::enter),
+    ("set capabilities", identity::set_capabilities_early),
+    ("load the seccomp filter", identity::load_seccomp),
+    ("execute", program::execute),
+];
+
 impl<'a> Entry<'a> {
     pub(super) fn new(
         plan: &'a PayloadPlan,

@@ -105,7 +105,12 @@ pub(super) fn become_user(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let denied = entry.plan.user_namespace.as_ref().is_some_and(|maps| is_own(&maps.gids));
     let groups = if denied && user.groups.is_empty() { None } else { Some(user.groups.as_slice()) };
     sys::become_user(user.uid, user.gid, groups).on(format!("{}:{}", user.uid, user.gid))?;
-    let umask = user.umask.unwrap_or(DEFAULT_UMASK);
+    set_umask(entry)
+}
+
+/// The umask alone, where the user stays who it is.
+pub(super) fn set_umask(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let umask = entry.plan.process.user.umask.unwrap_or(DEFAULT_UMASK);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
     Ok(())
 }

@@ -167,7 +167,8 @@ fn lead(entry: &Entry<'_>, payload: &Payload) -> Result<Cloned, StepError> {
     sys::clone3(libc::CLONE_PARENT as u64, None).step("make a process")
 }
 
-fn open_root(entry: &mut Entry<'_>) -> Result<(), Failure> {
+/// Here, and not where a name leads to later.
+pub(super) fn open_root(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root: OwnedFd = rustix::fs::openat(CWD, "/", flags, Mode::empty())?;
     entry.root = Some(root);

@@ -53,8 +53,13 @@ fn known(version: i64) -> Known {
 /// Makes the domain, while its paths can be looked up by somebody who may see them.
 pub(super) fn make(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let Some(plan) = &entry.plan.process.landlock else { return Ok(()) };
-    // Not there, or not switched on.
-    let Ok(version) = sys::landlock_version() else { return Ok(()) };
+    let version = match sys::landlock_version() {
+        Ok(version) => version,
+        // The only wall around files.
+        Err(error) if entry.plan.in_place => return Err(error.into()),
+        // Not there, or not switched on.
+        Err(_) => return Ok(()),
+    };
     let known = known(version);
     let network = if plan.network { 0 } else { TCP };
     let handled = LandlockRuleset { files: known.files, network, scoped: SCOPED };

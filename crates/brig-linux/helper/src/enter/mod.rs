@@ -82,7 +82,7 @@ pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
             let entry = child::Entry::new(payload, plan.supervisor.tty, theirs, io, engine, cgroups.legacy);
-            child::become_payload(entry, child::STEPS)
+            child::become_payload(entry, if payload.in_place { child::STEPS_IN_PLACE } else { child::STEPS })
         }
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
