@@ -205,9 +205,11 @@ fn wrong_usage_is_2_and_for_run_125() {
     let _ = env.brig(&["run"]).exits(125);
     let _ = env.brig(&["run", "--memory", "lots", "busybox"]).exits(125);
     let _ = env.brig(&["pull", "UPPER/case"]).exits(1).says("UPPER/case");
-    for verb in ["start", "stop", "kill", "wait", "rm", "logs", "inspect", "attach"] {
+    for verb in ["start", "stop", "kill", "wait", "rm", "logs", "inspect"] {
         let _ = env.brig(&[verb, "nobody"]).exits(1).says("nobody");
     }
+    // Its other codes are the payload's, as run's are.
+    let _ = env.brig(&["attach", "nobody"]).exits(125).says("nobody");
     let _ = env.brig(&["rm", "-f", "nobody"]).success();
     nothing_is_left(&env);
 }

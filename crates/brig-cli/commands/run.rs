@@ -323,7 +323,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
             _ => return Err(wrong()),
         };
         rest = &rest[letters..];
-        total += Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())?;
+        let part = Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())?;
+        total = total.checked_add(part).ok_or_else(wrong)?;
     }
     if total.is_zero() { Err(wrong()) } else { Ok(total) }
 }
@@ -347,7 +348,7 @@ mod tests {
         assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        for text in ["", "0", "s", "1d", "-1", "1s2"] {
+        for text in ["", "0", "s", "1d", "-1", "1s2", "4000000000000000h4000000000000000h"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

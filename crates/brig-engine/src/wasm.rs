@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use brig_oci::{Descriptor, Digest, Kind, KindChoice, RunConfig, media_type};
 use brig_runtime::ContainerSpec;
@@ -77,6 +77,7 @@ impl Engine {
             stack: self.layer_stack(&[], None)?,
             module: Some(Module { key, name, path, origin: None }),
             stop_signal: libc::SIGTERM,
+            _lease: None,
         })
     }
 
@@ -93,8 +94,9 @@ impl Engine {
             return Ok(known.digest);
         }
         let known = KnownFile { file: now, digest: digest_of(path)? };
-        let settled =
-            meta.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > SETTLED);
+        // The time of the last change of any kind: that of the content can be set to anything.
+        let changed = UNIX_EPOCH + Duration::from_secs(meta.ctime().try_into().unwrap_or(0));
+        let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
         if settled {
             fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
             write_whole(&kept, &known)?;
@@ -165,10 +167,12 @@ impl Engine {
     /// Compiles a module in a child with limits, and keeps the code and the form.
     fn compile(&self, module: &Module) -> Result<Form> {
         let key = engine_key();
+        let copy = if self.is_own(&module.path) { None } else { Some(self.private_copy(module)?) };
+        let source = copy.as_ref().map_or(&module.path, |copy| &copy.0);
         let mut writer = self.store().publish_compiled(&key, &module.key, module.origin.as_ref())?;
         let request = CompileRequest {
             version: brig_wasm::request::REQUEST_VERSION,
-            source: module.path.clone(),
+            source: source.clone(),
             output: PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), writer.file().as_raw_fd())),
             identity: brig_wasm::request::identity(&key, &module.key),
             memory: Some(COMPILE_MEMORY),
@@ -189,6 +193,26 @@ impl Engine {
         Ok(form)
     }
 
+    /// Whether only brig writes a file: it is of the store.
+    fn is_own(&self, path: &Path) -> bool {
+        path.starts_with(&self.roots().root)
+    }
+
+    /// A copy of a bare file that nobody changes between hashing and compiling: code must never be kept under another
+    /// file's digest.
+    fn private_copy(&self, module: &Module) -> Result<TemporaryFile> {
+        let dir = self.roots().root.join("files");
+        fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
+        let unique = names::new_id().map_err(Error::io("write", &dir))?;
+        let copy = TemporaryFile(dir.join(format!("{unique}.copy")));
+        fs::copy(&module.path, &copy.0).map_err(Error::io("copy", &module.path))?;
+        if digest_of(&copy.0)? == module.key {
+            return Ok(copy);
+        }
+        let problem = "it changes while it is read: run it again when it is written".into();
+        Err(Error::BadModule { path: module.path.clone(), problem })
+    }
+
     fn keep_form(&self, key: &Digest, form: &Form) -> Result<()> {
         let dir = self.forms();
         fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
@@ -200,8 +224,11 @@ impl Engine {
     pub(crate) fn compiled(&self, record: &WasmRecord, layers: &[String]) -> Result<(Form, PathBuf, Digest)> {
         let key: Digest =
             record.module.parse().map_err(|_| Error::invalid("module", &record.module, "not a digest"))?;
-        let origin =
-            if layers.is_empty() { Some(key.clone()) } else { layers.first().and_then(|l| l.parse().ok()) };
+        let origin = match layers.last() {
+            _ if !self.is_own(&record.source) => None,
+            Some(layer) => layer.parse().ok(),
+            None => Some(key.clone()),
+        };
         let module = Module { key: key.clone(), name: String::new(), path: record.source.clone(), origin };
         let form = self.prepare(&module)?;
         let path = self.store().compiled_path(&engine_key(), &key)?;
@@ -245,6 +272,16 @@ impl FileIdentity {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
+    }
+}
+
+/// A file that goes when this is dropped.
+struct TemporaryFile(PathBuf);
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        // A left-over is a small file that nobody reads.
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use brig_oci::{Kind, KindChoice, RunConfig};
 use brig_runtime::record::{ImageRecord, MountRecord, RECORD_VERSION, boot_id};
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord, Timestamp};
-use brig_store::{LayerStack, Which};
+use brig_store::{LayerStack, Lease, Which};
 
 use super::command;
 use super::find::ContainerInfo;
@@ -28,6 +28,8 @@ pub(crate) struct Source {
     /// The module, where it isn't a file of the layers.
     pub(crate) module: Option<crate::wasm::Module>,
     pub(crate) stop_signal: i32,
+    /// Keeps all of it from garbage collection until the container's record does.
+    pub(crate) _lease: Option<Lease>,
 }
 
 impl Engine {
@@ -55,7 +57,7 @@ impl Engine {
         source: Source,
         options: &CreateOptions,
     ) -> Result<ContainerInfo> {
-        let mut spec = self.container_spec(paths, id, source, options)?;
+        let mut spec = self.container_spec(paths, id, &source, options)?;
         spec.name = self.take_name(paths, id, options.name.as_deref())?;
         let state = initial_state(&spec)?;
         let event =
@@ -79,13 +81,23 @@ impl Engine {
             return self.bare_source(options);
         }
         let resolved = self.resolve(&options.image, &options.wanted)?;
+        // Before the look at what is there, and until the record says that it is needed: `rmi` collects garbage.
+        let lease = self.store().lease("create")?;
+        let blobs: Vec<_> = resolved.image.manifest.layers.iter().map(|layer| layer.digest.clone()).collect();
+        lease.protect(std::slice::from_ref(&resolved.image.descriptor.digest), &[])?;
+        lease.protect(&blobs, &resolved.root_layers())?;
         if let Some(digest) = self.missing_part(&resolved)? {
             return Err(Error::Incomplete { name: resolved.name, digest });
         }
-        self.image_source(&resolved, options)
+        self.image_source(&resolved, options, lease)
     }
 
-    fn image_source(&self, resolved: &ResolvedImage, options: &CreateOptions) -> Result<Source> {
+    fn image_source(
+        &self,
+        resolved: &ResolvedImage,
+        options: &CreateOptions,
+        lease: Lease,
+    ) -> Result<Source> {
         let layers = resolved.root_layers();
         let stack = self.layer_stack(&layers, None)?;
         let config = resolved.config.as_ref().map(|config| config.config.clone()).unwrap_or_default();
@@ -110,6 +122,7 @@ impl Engine {
             stack,
             module,
             stop_signal: command::stop_signal(resolved.config.as_ref()),
+            _lease: Some(lease),
         })
     }
 
@@ -117,7 +130,7 @@ impl Engine {
         &self,
         paths: &ContainerPaths,
         id: &str,
-        source: Source,
+        source: &Source,
         options: &CreateOptions,
     ) -> Result<ContainerSpec> {
         let mut spec = ContainerSpec {
@@ -139,7 +152,7 @@ impl Engine {
             auto_remove: options.auto_remove,
             network: options.network.as_str().into(),
             isolation: isolation(source.kind.kind, options.isolation).into(),
-            mounts: mounts(&options.volumes, source.kind.kind)?,
+            mounts: mounts(&options.volumes)?,
             labels: source
                 .config
                 .labels
@@ -157,7 +170,7 @@ impl Engine {
         match source.kind.kind {
             Kind::Linux => {
                 spec.args = command::args(&source.config, options)?;
-                self.linux_spec(paths, &mut spec, &source)?;
+                self.linux_spec(paths, &mut spec, source)?;
             }
             Kind::Wasm => {
                 // An artifact says no entry point: its module is the program, and all arguments are its own.
@@ -167,7 +180,7 @@ impl Engine {
                     }
                     _ => command::args(&source.config, options)?,
                 };
-                spec.wasm = Some(self.container_module(&spec, &source)?);
+                spec.wasm = Some(self.container_module(&spec, source)?);
             }
         }
         Ok(spec)
@@ -258,7 +271,7 @@ fn isolation(kind: Kind, isolation: Isolation) -> &'static str {
 }
 
 /// docker makes a missing source a directory; so does this, for Linux and wasm alike.
-fn mounts(volumes: &[Volume], _kind: Kind) -> Result<Vec<MountRecord>> {
+fn mounts(volumes: &[Volume]) -> Result<Vec<MountRecord>> {
     let mut mounts = Vec::with_capacity(volumes.len());
     for volume in volumes {
         if !volume.source.exists() {

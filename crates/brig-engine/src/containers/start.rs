@@ -9,9 +9,10 @@ use brig_linux::{
     EngineProcess, EngineRoot, Grant, HelperError, HostOptions, RootFs, plan_engine, plan_linux,
 };
 use brig_oci::Digest;
-use brig_runtime::ContainerPaths;
 use brig_runtime::client::Supervisor;
 use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
+use brig_runtime::protocol::STEP_RUNNING;
+use brig_runtime::{ContainerPaths, State};
 use brig_store::MountOptions;
 use brig_wasm::{Preopen, RunRequest};
 
@@ -38,7 +39,7 @@ impl Engine {
     /// Starts a container that is created or stopped. The connection is the creator's: with `attach` it carries
     /// output, input and the end from the first byte on.
     pub fn start(&self, container: &ContainerInfo, attach: Option<&AttachOptions>) -> Result<Supervisor> {
-        if container.state.state.is_active() {
+        if !matches!(container.state.state, State::Created | State::Stopped) {
             return Err(container.wrong_state("start"));
         }
         let paths = self.roots().container(&container.spec.id);
@@ -57,6 +58,11 @@ impl Engine {
                 self.adopt(spawned.child);
                 Ok(Supervisor::from_birth(spawned.control))
             }
+            // Somebody else started it in this moment: it is theirs.
+            Err(HelperError::Step { source }) if source.step == STEP_RUNNING => {
+                let (name, state) = (container.spec.name.clone(), State::Running.docker());
+                Err(Error::WrongState { name, state, action: "start" })
+            }
             Err(HelperError::Step { source }) => {
                 self.forget(container);
                 Err(Error::Start { name: container.spec.name.clone(), source })
@@ -69,7 +75,7 @@ impl Engine {
     fn forget(&self, container: &ContainerInfo) {
         if container.spec.auto_remove {
             // It was never visible as running; docker leaves nothing of it either. The first error counts.
-            let _ = self.remove(&container.spec.id, true);
+            let _ = self.remove(&container.spec.id, false);
         }
     }
 
