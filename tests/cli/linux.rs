@@ -415,6 +415,8 @@ fn exec_runs_beside_the_payload() {
     let _ = output.success().shows("24 80");
     if is_root() {
         let _ = env.brig(&["exec", "-u", "app", "host", "id", "-u"]).success().prints("1000\n");
+        let home = env.brig(&["exec", "-u", "app", "host", "sh", "-c", "echo $HOME"]);
+        let _ = home.success().prints("/home/app\n");
     }
     let seccomp = env.brig(&["exec", "host", "grep", "Seccomp:", "/proc/self/status"]).success();
     assert!(seccomp.stdout.contains('2'), "exec must not be freer than the payload: {}", seccomp.stdout);
@@ -503,4 +505,30 @@ fn many_containers_at_once() {
         let _ = running.wait().success().prints(&format!("{i}\n"));
     }
     assert_eq!(env.containers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_hosts_network_comes_with_the_hosts_name_unless_another_is_given() {
+    let env = need!(with_busybox());
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let run = |flags: &[&str]| env.brig(&[&["run", "--rm"][..], flags, &["busybox", "hostname"]].concat());
+    let _ = run(&["--network", "host"]).success().prints(&name);
+    let _ = run(&["--network", "host", "--hostname", "mast"]).success().prints("mast\n");
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), name);
+    let _ = env.brig(&["run", "-v", "/tmp:/", "busybox", "true"]).exits(125).says("/tmp:/");
+    let _ = env.brig(&["run", "-v", "/tmp:/a", "-v", "/etc:/a", "busybox", "true"]).exits(125).says("/a");
+}
+
+#[test]
+fn a_container_that_starts_twice_runs_once() {
+    let env = need!(with_busybox());
+    let _ = env.brig(&["create", "--rm", "--name", "once", "busybox", "sleep", "60"]).success();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            // One of them starts it; the others find it running, or lose the race. None may end it.
+            scope.spawn(|| drop(env.brig(&["start", "once"])));
+        }
+    });
+    let _ = env.brig(&["exec", "once", "true"]).success();
+    let _ = env.brig(&["rm", "-f", "once"]).success();
 }

@@ -11,7 +11,7 @@ use brig_store::{LayerStack, Lease, Which};
 
 use super::command;
 use super::find::ContainerInfo;
-use super::options::{CreateOptions, Isolation, Volume};
+use super::options::{CreateOptions, Isolation, Network, Volume};
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::images::ResolvedImage;
@@ -145,7 +145,7 @@ impl Engine {
             env: command::env(&source.config, options)?,
             cwd: command::cwd(&source.config, options)?,
             user: options.user.clone().unwrap_or_else(|| source.config.user.clone()),
-            hostname: options.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
+            hostname: hostname(options, id)?,
             tty: options.tty,
             stdin_open: options.interactive,
             read_only: options.read_only,
@@ -263,6 +263,19 @@ fn sniff(
     }
 }
 
+/// docker's rule: the short id, or the host's name on the host's network.
+fn hostname(options: &CreateOptions, id: &str) -> Result<String> {
+    const FILE: &str = "/proc/sys/kernel/hostname";
+    match (&options.hostname, options.network) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, Network::None) => Ok(id.chars().take(12).collect()),
+        (None, Network::Host) => {
+            let name = fs::read_to_string(FILE).map_err(Error::io("read", FILE))?;
+            Ok(name.trim_end().to_owned())
+        }
+    }
+}
+
 fn isolation(kind: Kind, isolation: Isolation) -> &'static str {
     match (kind, isolation) {
         (Kind::Linux, _) => "namespaces",
@@ -273,7 +286,10 @@ fn isolation(kind: Kind, isolation: Isolation) -> &'static str {
 /// docker makes a missing source a directory; so does this, for Linux and wasm alike.
 fn mounts(volumes: &[Volume]) -> Result<Vec<MountRecord>> {
     let mut mounts = Vec::with_capacity(volumes.len());
-    for volume in volumes {
+    for (number, volume) in volumes.iter().enumerate() {
+        if volumes[..number].iter().any(|other| other.target == volume.target) {
+            return Err(Error::invalid("volume", &volume.target, "something else is mounted there already"));
+        }
         if !volume.source.exists() {
             fs::create_dir_all(&volume.source).map_err(Error::io("make the directory", &volume.source))?;
         }

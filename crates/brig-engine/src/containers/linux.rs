@@ -22,7 +22,10 @@ impl Engine {
         source: &Source,
     ) -> Result<()> {
         let user = users::from_stack(&source.stack, &spec.user)?;
-        default_env(spec, &user.home);
+        default_env(spec);
+        // Not in the record: a process that exec runs as another user lives elsewhere.
+        let mut env = spec.env.clone();
+        command::set_default(&mut env, format!("HOME={}", user.home));
         let mut binds = host_files(paths, spec)?;
         binds.extend(spec.mounts.iter().map(|mount| Bind {
             source: mount.source.clone(),
@@ -32,12 +35,12 @@ impl Engine {
         let security = Security::parse(&spec.security_opt)?;
         let options = ContainerOptions {
             args: spec.args.clone(),
-            env: spec.env.clone(),
+            env,
             cwd: PathBuf::from(&spec.cwd),
             uid: user.uid,
             gid: user.gid,
             groups: user.groups,
-            hostname: if spec.network == "host" { String::new() } else { spec.hostname.clone() },
+            hostname: spec.hostname.clone(),
             terminal: spec.tty,
             read_only: spec.read_only,
             network: match spec.network.as_str() {
@@ -70,14 +73,13 @@ impl Engine {
 }
 
 /// docker's variables, where neither the image nor the caller set them.
-fn default_env(spec: &mut ContainerSpec, home: &str) {
+fn default_env(spec: &mut ContainerSpec) {
     let hostname = format!("HOSTNAME={}", spec.hostname);
     command::set_default(&mut spec.env, format!("PATH={}", command::DEFAULT_PATH));
     command::set_default(&mut spec.env, hostname);
     if spec.tty {
         command::set_default(&mut spec.env, "TERM=xterm".into());
     }
-    command::set_default(&mut spec.env, format!("HOME={home}"));
 }
 
 /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, unless a volume takes their place.

@@ -114,6 +114,9 @@ impl std::str::FromStr for Volume {
         if !target.starts_with('/') {
             return Err(invalid("the path in the container must be absolute"));
         }
+        if target.trim_matches('/').is_empty() {
+            return Err(invalid("the container's root itself can't be mounted over"));
+        }
         if source.starts_with('~') {
             return Err(invalid("only a shell knows whose home `~` is: give the whole path"));
         }
@@ -137,7 +140,7 @@ mod tests {
             (Some("/data"), "/srv", true)
         );
         assert!("./x:/y".parse::<Volume>().unwrap().source.is_absolute());
-        for text in ["", "/a", "/a:b", "/a:/b:xx", "a:/b", "~/a:/b", "/a:/b:ro:x"] {
+        for text in ["", "/a", "/a:b", "/a:/b:xx", "/a:/", "/a://", "a:/b", "~/a:/b", "/a:/b:ro:x"] {
             assert!(text.parse::<Volume>().is_err(), "{text}");
         }
     }
