@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use brig_testing::is_root;
 
-const BRIG: &str = env!("CARGO_BIN_EXE_brig");
 /// Runs of each side, unless BRIG_BENCH_RUNS says otherwise.
 const RUNS: usize = 60;
 
@@ -24,7 +23,9 @@ fn main() {
         return;
     }
     let place = tempfile::tempdir().unwrap();
-    let bench = Bench { dir: place.path().to_owned(), runs: runs() };
+    let brig =
+        std::env::var_os("BRIG_BENCH_BRIG").map_or_else(|| env!("CARGO_BIN_EXE_brig").into(), PathBuf::from);
+    let bench = Bench { brig, dir: place.path().to_owned(), runs: runs() };
     println!(
         "{:<34} {:>9} {:>9} {:>9} {:>9} {:>7}",
         "", "brig p50", "peer p50", "brig p99", "peer p99", "ratio"
@@ -56,6 +57,8 @@ fn enter_own_namespace() -> bool {
 }
 
 struct Bench {
+    /// The binary that is measured: cargo's, or the one that BRIG_BENCH_BRIG names.
+    brig: PathBuf,
     dir: PathBuf,
     runs: usize,
 }
@@ -88,7 +91,7 @@ impl Bench {
     }
 
     fn brig(&self, args: &[&str]) -> Run {
-        Run::new(BRIG, args).env("BRIG_ROOT", self.root())
+        Run::new(&self.brig, args).env("BRIG_ROOT", self.root())
     }
 
     /// Runs both sides in turn, and prints a line.

@@ -31,8 +31,9 @@ impl Demo {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let place = Place::new(context)?;
         let result = show(context, &place);
-        place.leave()?;
-        result
+        // The first error is the one to tell.
+        let left = place.leave();
+        result.and_then(|code| left.map(|()| code))
     }
 }
 

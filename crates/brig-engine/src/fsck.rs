@@ -1,4 +1,4 @@
-//! Checking the store, and the containers beside it.
+//! Checking the store.
 
 use crate::blocking::Engine;
 use crate::error::Result;

@@ -45,8 +45,8 @@ pub(crate) fn resolve(wanted: &str, passwd: &[u8], group: &[u8]) -> Result<User>
     Ok(found)
 }
 
-/// Resolves one group of `--group-add` or the second half of `--user`.
-pub(crate) fn group_id(group: &[u8], wanted: &str) -> Result<u32> {
+/// Resolves the second half of `--user`.
+fn group_id(group: &[u8], wanted: &str) -> Result<u32> {
     let by_name = lines(group).find_map(|fields| {
         let gid = fields.get(2)?.parse().ok()?;
         (fields[0] == wanted).then_some(gid)

@@ -6,7 +6,6 @@ use brig_oci::{Digest, Reference};
 use brig_runtime::record::RecordError;
 use brig_runtime::{ContainerSpec, Event};
 
-use super::choose::Wanted;
 use brig_store::{GcOptions, GcReport, InUse, RefRecord};
 
 use crate::blocking::Engine;
@@ -81,21 +80,8 @@ impl Engine {
             };
             layers.extend(spec.layers.iter().filter_map(|layer| layer.parse::<Digest>().ok()));
             blobs.extend(spec.image.manifest.parse::<Digest>());
-            blobs.extend(spec.wasm.iter().filter_map(|wasm| blob_of(&wasm.module)));
+            blobs.extend(spec.wasm.iter().filter_map(|wasm| wasm.module.parse::<Digest>().ok()));
         }
         Ok(InUse { manifests: Vec::new(), layers, blobs })
     }
-
-    /// The kind-independent part of a name: whether `run` would find it.
-    pub fn has_image(&self, name: &str) -> Result<bool> {
-        match self.resolve(name, &Wanted::default()) {
-            Ok(resolved) => Ok(self.missing_part(&resolved)?.is_none()),
-            Err(Error::ImageNotFound { .. } | Error::Incomplete { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn blob_of(module: &str) -> Option<Digest> {
-    module.parse().ok()
 }
