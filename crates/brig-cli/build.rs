@@ -14,7 +14,7 @@ const SOURCES: &str = "crates/brig-cli/demo";
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed={SOURCES}");
-    // At a fixed address nothing has to be relocated before `main`: 0.3 ms of every start (docs/performance.md).
+    // At a fixed address nothing has to be relocated before `main`: some 0.1 ms of every start (docs/performance.md).
     println!("cargo::rustc-link-arg-bin=brig=-no-pie");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let linux = linux_program(&out)?;
