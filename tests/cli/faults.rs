@@ -7,7 +7,7 @@ use brig_testing::image::{
 };
 use brig_testing::{Fault, Guest, Registry, Rule, TestEnv, need, need_containers, need_root, need_tool};
 
-use super::{env, eventually, nothing_is_left};
+use super::{env, eventually, nothing_is_left, with_busybox};
 
 /// Pulls an image that can't be had; the error says each of `words`.
 #[track_caller]
@@ -332,4 +332,16 @@ fn a_damaged_record_hides_no_other_container_and_can_be_removed() {
     let _ = env.brig(&["rm", "-f", "torn"]).success();
     let _ = env.brig(&["inspect", "torn"]).fails().says("no such container");
     let _ = env.brig(&["create", "--name", "torn", "busybox", "true"]).success();
+}
+
+#[test]
+fn a_layer_name_that_is_damaged_is_an_error_and_not_a_layer_less() {
+    let env = need!(with_busybox());
+    let _ = env.brig(&["create", "--name", "damaged", "busybox", "true"]).success();
+    let id = env.brig(&["ps", "-a", "-q", "--no-trunc"]).success().stdout;
+    let path = env.root().join("containers").join(id.trim()).join("spec.json");
+    let record = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, record.replace("\"layers\":[\"sha256:", "\"layers\":[\"sha256:x")).unwrap();
+    let _ = env.brig(&["start", "damaged"]).exits(1).says("sha256:x");
+    let _ = env.brig(&["rm", "-f", "damaged"]).success();
 }

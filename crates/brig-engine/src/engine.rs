@@ -9,9 +9,10 @@ use brig_runtime::logs::{LogOptions, LogStream};
 
 use crate::blocking;
 use crate::containers::{ContainerInfo, CreateOptions, ExecOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::images::{ImageDetails, ImageSummary, Wanted};
 use crate::session::Session;
+use crate::threads;
 
 pub use crate::blocking::EngineOptions;
 
@@ -36,7 +37,7 @@ pub struct Engine(blocking::Engine);
 impl Engine {
     /// Opens the root, and makes it on first use.
     pub async fn open(options: EngineOptions) -> Result<Self> {
-        off_thread(move || blocking::Engine::open(options)).await.map(Self)
+        threads::blocking(move || blocking::Engine::open(options)).await.map(Self)
     }
 
     /// The same engine for callers without a runtime.
@@ -49,7 +50,7 @@ impl Engine {
         work: impl FnOnce(&blocking::Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let engine = self.0.clone();
-        off_thread(move || work(&engine)).await
+        threads::blocking(move || work(&engine)).await
     }
 
     /// Pulls an image. Dropping the future keeps what was received; the next pull continues there.
@@ -154,13 +155,4 @@ impl Engine {
         let name = name.to_owned();
         self.call(move |engine| engine.remove(&name, force)).await
     }
-}
-
-/// Runs `work` on a thread that may block.
-async fn off_thread<T, F>(work: F) -> Result<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T> + Send + 'static,
-{
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Cancelled)?
 }

@@ -3,10 +3,20 @@
 use std::path::Path;
 
 use brig_oci::Digest;
+use brig_runtime::ContainerSpec;
 use brig_store::{Layer, LayerStack};
 
 use crate::blocking::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// The layers that a container's record names, lowest first. One that can't be read stops whoever asks: a root file
+/// system without it would be another one, and a collection of garbage would take what is needed.
+pub(crate) fn of_record(spec: &ContainerSpec) -> Result<Vec<Digest>> {
+    let read = |layer: &String| {
+        layer.parse().map_err(|_| Error::invalid("layer in the record of a container", layer, "not a digest"))
+    };
+    spec.layers.iter().map(read).collect()
+}
 
 impl Engine {
     /// The layers for look-ups without a mount, lowest first, below a container's writable top.

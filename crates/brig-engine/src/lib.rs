@@ -16,6 +16,7 @@ mod layers;
 mod names;
 mod progress;
 mod session;
+mod threads;
 #[cfg(feature = "registry")]
 mod transfer;
 mod users;

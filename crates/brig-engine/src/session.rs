@@ -5,6 +5,7 @@ use brig_runtime::client::{AttachEnd, AttachIo, Supervisor};
 
 use crate::containers::client_error;
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// A process that was started in a container.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Session {
 
     /// Waits for its end, and collects its output. Dropping the future leaves the process running.
     pub async fn output(self) -> Result<SessionOutput> {
-        tokio::task::spawn_blocking(move || self.collect()).await.map_err(|_| Error::Cancelled)?
+        threads::blocking(move || self.collect()).await
     }
 
     fn collect(mut self) -> Result<SessionOutput> {

@@ -82,7 +82,7 @@ impl Engine {
         container: &ContainerInfo,
         wanted: &str,
     ) -> Result<crate::users::User> {
-        let layers: Vec<_> = container.spec.layers.iter().filter_map(|layer| layer.parse().ok()).collect();
+        let layers = crate::layers::of_record(&container.spec)?;
         let upper = self.roots().container(&container.spec.id).upper();
         let stack = self.layer_stack(&layers, upper.exists().then_some(upper.as_path()))?;
         crate::users::from_stack(&stack, wanted)

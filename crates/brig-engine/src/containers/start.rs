@@ -8,7 +8,6 @@ use std::path::Path;
 use brig_linux::{
     EngineProcess, EngineRoot, Grant, HelperError, HostOptions, RootFs, plan_engine, plan_linux,
 };
-use brig_oci::Digest;
 use brig_runtime::client::Supervisor;
 use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
 use brig_runtime::protocol::STEP_RUNNING;
@@ -192,7 +191,7 @@ impl Engine {
     /// The layers under the container's writable top, whose directories are made on the first start.
     fn root_fs(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<RootFs> {
         let spec = &container.spec;
-        let diff_ids: Vec<Digest> = spec.layers.iter().filter_map(|layer| layer.parse().ok()).collect();
+        let diff_ids = crate::layers::of_record(spec)?;
         let layers = self.store().stack(&diff_ids)?;
         let (upper, work) = (paths.upper(), paths.work());
         make_dir(&upper)?;

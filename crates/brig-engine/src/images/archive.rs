@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use brig_oci::MAX_DOCUMENT_SIZE;
+use brig_oci::{Digest, MAX_DOCUMENT_SIZE};
 
 use crate::error::{Error, Result};
 
@@ -16,6 +16,11 @@ use crate::error::{Error, Result};
 const MAX_ENTRIES: usize = 100_000;
 /// How many links of docker's archives (`layer.tar -> ../<id>/layer.tar`) are followed.
 const MAX_LINKS: usize = 8;
+
+/// The name of a blob in a layout (image-spec `image-layout.md`, "Blobs").
+pub(super) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
+}
 
 /// The files of an archive or layout.
 #[derive(Debug)]

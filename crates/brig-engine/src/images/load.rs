@@ -8,7 +8,7 @@ use brig_runtime::Event;
 use brig_store::Lease;
 use serde::Deserialize;
 
-use super::archive::Archive;
+use super::archive::{Archive, blob_name};
 use super::resolve::document_error;
 use super::unpack::layers_of;
 use crate::blocking::Engine;
@@ -214,10 +214,6 @@ impl Load<'_> {
         self.lease.protect(std::slice::from_ref(&descriptor.digest), &[])?;
         Ok(self.engine.store().ingest_from(descriptor, from)?)
     }
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 
 /// docker's own archives hold plain tars; others (buildah, kaniko) compress them under the same names.

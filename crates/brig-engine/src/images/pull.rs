@@ -26,6 +26,7 @@ use super::unpack::{Unpack, layers_of};
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::progress::{Progress, ProgressSink};
+use crate::threads::blocking;
 
 /// How many blobs are transferred at a time, as docker does.
 const PARALLEL: usize = 3;
@@ -304,13 +305,4 @@ impl Read for ChunkReader {
         self.current.advance(count);
         Ok(count)
     }
-}
-
-/// Runs `work` on a thread that may block.
-pub(crate) async fn blocking<T, F>(work: F) -> Result<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T> + Send + 'static,
-{
-    spawn_blocking(work).await.map_err(|_| Error::Cancelled)?
 }

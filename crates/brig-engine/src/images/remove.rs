@@ -78,7 +78,7 @@ impl Engine {
                 Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
                 spec => spec?,
             };
-            layers.extend(spec.layers.iter().filter_map(|layer| layer.parse::<Digest>().ok()));
+            layers.extend(crate::layers::of_record(&spec)?);
             blobs.extend(spec.image.manifest.parse::<Digest>());
             blobs.extend(spec.wasm.iter().filter_map(|wasm| wasm.module.parse::<Digest>().ok()));
         }

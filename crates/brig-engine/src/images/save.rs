@@ -8,6 +8,7 @@ use std::path::Path;
 use brig_oci::{Descriptor, Digest, Document, Index, Reference, media_type};
 use serde_json::json;
 
+use super::archive::blob_name;
 use super::resolve::document_error;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
@@ -123,10 +124,6 @@ impl<W: Write> Writer<'_, W> {
     fn finish(self) -> Result<()> {
         self.tar.into_inner().and_then(|mut to| to.flush()).map_err(Error::io("write", "the archive"))
     }
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 
 /// The name as docker's `RepoTags` have it.
