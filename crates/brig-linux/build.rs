@@ -1,24 +1,20 @@
-//! Builds the helper, to be embedded.
+//! Builds the helper, to be embedded (feature `embed`).
 
-use std::process::ExitCode;
+use std::error::Error;
 
-fn main() -> ExitCode {
+use brig_embed::Program;
+use sha2::{Digest, Sha256};
+
+const HELPER: Program<'_> =
+    Program { package: "brig-linux-helper", binary: "brig-helper", profile: "helper" };
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
     if std::env::var_os("CARGO_FEATURE_EMBED").is_none() {
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
-    let helper =
-        brig_embed::Program { package: "brig-linux-helper", binary: "brig-helper", profile: "helper" };
-    match helper.build("BRIG_HELPER") {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
-    }
-}
-
-#[allow(clippy::print_stderr, reason = "this is how a build script says why it fails")]
-fn report(error: &brig_embed::EmbedError) -> ExitCode {
-    eprintln!("{error}");
-    if let Some(source) = std::error::Error::source(error) {
-        eprintln!("caused by: {source}");
-    }
-    ExitCode::FAILURE
+    let digest = Sha256::digest(std::fs::read(HELPER.build("BRIG_HELPER")?)?);
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    println!("cargo::rustc-env=BRIG_HELPER_DIGEST={hex}");
+    Ok(())
 }

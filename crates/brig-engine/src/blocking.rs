@@ -73,13 +73,14 @@ impl Engine {
         UnpackOptions::default()
     }
 
-    /// The helper, copied and sealed once per engine.
+    /// The helper, made ready once per engine.
     #[cfg(feature = "linux")]
     pub(crate) fn helper(&self) -> Result<&brig_linux::Helper> {
         if let Some(helper) = self.0.helper.get() {
             return Ok(helper);
         }
-        let helper = brig_linux::Helper::new().map_err(brig_linux::Error::from)?;
+        let helper =
+            brig_linux::Helper::in_directory(&self.roots().programs()).map_err(brig_linux::Error::from)?;
         Ok(self.0.helper.get_or_init(|| helper))
     }
 

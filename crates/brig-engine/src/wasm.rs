@@ -16,7 +16,7 @@ use brig_oci::{Descriptor, Digest, Kind, KindChoice, RunConfig, media_type};
 use brig_runtime::ContainerSpec;
 use brig_runtime::record::{ImageRecord, WasmRecord};
 use brig_store::Which;
-use brig_wasm::runner::{RunnerError, engine_key};
+use brig_wasm::runner::engine_key;
 use brig_wasm::{COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, CompileRequest, Form};
 
 use serde::{Deserialize, Serialize};
@@ -237,15 +237,7 @@ impl Engine {
 
     /// The runner's file, written into the root on first use.
     pub(crate) fn runner(&self) -> Result<PathBuf> {
-        let dir = self.roots().root.join("bin");
-        match brig_wasm::runner::install(&dir) {
-            // Its first use on this root.
-            Err(RunnerError::Write { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
-                Ok(brig_wasm::runner::install(&dir)?)
-            }
-            installed => Ok(installed?),
-        }
+        Ok(brig_wasm::runner::install(&self.roots().programs())?)
     }
 
     fn forms(&self) -> PathBuf {

@@ -56,7 +56,7 @@ fn start(
     }
     let begin = Instant::now();
     let mut marks = vec![begin];
-    let helper = Helper::new()?;
+    let helper = Helper::in_memory()?;
     marks.push(Instant::now());
     let host = Host::probe();
     marks.push(Instant::now());

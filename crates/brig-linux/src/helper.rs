@@ -1,22 +1,26 @@
-//! The helper: a small static program, embedded here, executed from a sealed copy in memory.
+//! The helper: a small static program, embedded here, executed from where no container can write to it.
 //!
-//! A sealed copy, because what enters a container can be seen from inside it for a moment, and a container that writes
-//! to `/proc/<pid>/exe` must not find a file of the host there (CVE-2019-5736). A program of its own, because a process
-//! with threads can do next to nothing safely between `fork` and `exec`; starting a program is all that is done here,
-//! by `posix_spawn`, which doesn't copy the caller's page tables however large it is.
+//! That is a read-only mount or a sealed copy in memory (see [`image`]), because what enters a container can be seen
+//! from inside it for a moment, and a container that writes to `/proc/<pid>/exe` must not get at a file of the host
+//! (CVE-2019-5736). A program of its own, because a process with threads can do next to nothing safely between `fork`
+//! and `exec`; starting a program is all that is done here, by `posix_spawn`, which doesn't copy the caller's page
+//! tables however large it is.
+
+mod image;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use brig_runtime::plan::Plan;
 use brig_runtime::protocol::{Birth, StepError, read_frame};
 use brig_runtime::record::ProcessId;
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::MemfdFlags;
 
 /// The program, built by the build script.
 #[cfg(feature = "embed")]
@@ -31,7 +35,7 @@ pub enum HelperError {
     /// This build has no helper in it.
     #[error("this build of brig-linux has no helper in it: build it with the feature `embed`")]
     NotEmbedded,
-    /// The copy in memory can't be made.
+    /// The program or the plan can't be made ready.
     #[error("can't {step}")]
     Seal {
         /// What was tried.
@@ -77,10 +81,10 @@ impl HelperError {
     }
 }
 
-/// The sealed copy. Keep one for as long as containers are started.
+/// The program, where no container can write to it. Keep one for as long as containers are started.
 #[derive(Debug)]
 pub struct Helper {
-    copy: OwnedFd,
+    program: OwnedFd,
     debug: bool,
 }
 
@@ -96,29 +100,31 @@ pub struct Spawned {
 }
 
 impl Helper {
+    /// Takes the program from a file in `dir`, which is written when it isn't there, through a read-only mount of that
+    /// file alone; where such a mount can't be had, as [`Helper::in_memory`]. `dir` is a directory that only brig
+    /// writes to.
+    ///
+    /// # Errors
+    /// [`HelperError::NotEmbedded`], [`HelperError::Seal`].
+    pub fn in_directory(dir: &Path) -> Result<Self, HelperError> {
+        if PROGRAM.is_empty() {
+            return Err(HelperError::NotEmbedded);
+        }
+        match image::on_disk(dir, PROGRAM) {
+            Some(program) => Ok(Self { program, debug: false }),
+            None => Self::in_memory(),
+        }
+    }
+
     /// Copies the program into memory and seals the copy.
     ///
     /// # Errors
     /// [`HelperError::NotEmbedded`], [`HelperError::Seal`].
-    pub fn new() -> Result<Self, HelperError> {
+    pub fn in_memory() -> Result<Self, HelperError> {
         if PROGRAM.is_empty() {
             return Err(HelperError::NotEmbedded);
         }
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let executable = flags | MemfdFlags::EXEC;
-        let copy = match rustix::fs::memfd_create("brig-helper", executable) {
-            // `MFD_EXEC` is of Linux 6.3; before, all of them can be executed.
-            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("brig-helper", flags),
-            made => made,
-        };
-        let copy =
-            copy.map_err(|errno| HelperError::Seal { step: "make a file in memory", source: errno.into() })?;
-        let mut file = File::from(copy);
-        file.write_all(PROGRAM).map_err(HelperError::seal("copy the helper into memory"))?;
-        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&file, seals)
-            .map_err(|errno| HelperError::Seal { step: "seal the helper", source: errno.into() })?;
-        Ok(Self { copy: file.into(), debug: false })
+        Ok(Self { program: image::in_memory(PROGRAM)?, debug: false })
     }
 
     /// With the helper's descriptor 2 as this process has it, instead of `/dev/null`.
@@ -136,7 +142,7 @@ impl Helper {
         let (mut control, theirs) =
             UnixStream::pair().map_err(HelperError::seal("make a pair of sockets"))?;
         let stderr = if self.debug { Stdio::inherit() } else { Stdio::null() };
-        let mut child = Command::new(format!("/proc/self/fd/{}", self.copy.as_raw_fd()))
+        let mut child = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()))
             .arg0("brig-helper")
             .env_clear()
             .stdin(plan)

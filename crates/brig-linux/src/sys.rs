@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "system calls; each block has its proof")]
 
 use std::ffi::{c_int, c_long, c_void};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::{io, ptr};
 
 fn check(result: c_long) -> io::Result<c_long> {
@@ -36,4 +37,22 @@ pub(crate) fn landlock_version() -> io::Result<c_long> {
     check(unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0_usize, VERSION)
     })
+}
+
+/// Makes a mount that is in no namespace yet read-only (`mount_setattr(2)`).
+pub(crate) fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
+    let attr =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is a C string, and `attr` is read with the size it has.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size_of_val(&attr),
+        )
+    })
+    .map(drop)
 }

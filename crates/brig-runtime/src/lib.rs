@@ -27,6 +27,7 @@ pub mod paths;
 mod payload;
 pub mod plan;
 mod process;
+pub mod program;
 pub mod protocol;
 pub mod record;
 pub mod remove;

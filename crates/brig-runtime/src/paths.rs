@@ -41,6 +41,11 @@ impl Roots {
     pub fn events(&self) -> PathBuf {
         self.root.join("events.log")
     }
+
+    /// The programs that brig carries inside itself and writes here.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("bin")
+    }
 }
 
 /// The paths of one container.

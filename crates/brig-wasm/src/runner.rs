@@ -3,9 +3,8 @@
 //! The runner is a static program that this crate's build script builds. It is written to brig's own directory when it
 //! is first needed, under a name that holds its digest, so that a brig never starts the runner of another.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The program; empty when this build has none.
@@ -31,9 +30,9 @@ pub enum RunnerError {
     )]
     NotEmbedded,
     /// Its file can't be written.
-    #[error("the wasm runner can't be written to `{}`", path.display())]
+    #[error("the wasm runner can't be written into `{}`", path.display())]
     Write {
-        /// The file.
+        /// The directory.
         path: PathBuf,
         /// Why.
         #[source]
@@ -41,18 +40,14 @@ pub enum RunnerError {
     },
 }
 
-/// Puts the runner into `dir`, an existing directory that only brig writes to, and returns its path. When it is there
+/// Puts the runner into `dir`, a directory that only brig writes to and that is made when it isn't there, and returns its path. When it is there
 /// already, that is one `stat`.
 pub fn install(dir: &Path) -> Result<PathBuf, RunnerError> {
     if PROGRAM.is_empty() {
         return Err(RunnerError::NotEmbedded);
     }
-    let path = dir.join(format!("brig-runner-{DIGEST}"));
-    if is_complete(&path, PROGRAM) {
-        return Ok(path);
-    }
-    write(&path, PROGRAM).map_err(|source| RunnerError::Write { path: path.clone(), source })?;
-    Ok(path)
+    brig_runtime::program::install(dir, "brig-runner", DIGEST, PROGRAM)
+        .map_err(|source| RunnerError::Write { path: dir.into(), source })
 }
 
 /// What compiled code depends on beside the binary itself: the runner that compiles and runs it (the version of
@@ -70,29 +65,6 @@ fn processor() -> String {
         Ok(features) => brig_oci::Digest::sha256(features).hex().chars().take(12).collect(),
         Err(_) => format!("{:05x}", cpu_features()),
     }
-}
-
-fn is_complete(path: &Path, program: &[u8]) -> bool {
-    // It gets its name when it is whole; the size is for the case that the machine went down in between.
-    fs::metadata(path).is_ok_and(|found| u64::try_from(program.len()) == Ok(found.len()))
-}
-
-fn write(path: &Path, program: &[u8]) -> io::Result<()> {
-    // Two processes may do this at once: each has its own temporary file, and both results are the same.
-    let temporary = path.with_extension(std::process::id().to_string());
-    let written = write_new(&temporary, program).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_new(path: &Path, program: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(program)?;
-    file.set_permissions(fs::Permissions::from_mode(0o555))?;
-    file.sync_all()
 }
 
 /// One bit for each feature that cranelift looks for in the processor that it compiles on.
@@ -139,24 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_written_once_and_repaired_when_it_is_cut() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("program");
-        assert!(!is_complete(&path, b"#!/bin/sh\n"));
-        write(&path, b"#!/bin/sh\n").unwrap();
-        assert!(is_complete(&path, b"#!/bin/sh\n"));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o555);
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "#!/b").unwrap();
-        assert!(!is_complete(&path, b"#!/bin/sh\n"));
-        write(&path, b"#!/bin/sh\n").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"#!/bin/sh\n");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
-    }
-
-    #[test]
     fn a_directory_that_is_not_there_is_named() {
-        let missing = Path::new("/nonexistent/brig");
+        let missing = Path::new("/proc/nonexistent");
         match install(missing) {
             Err(RunnerError::Write { path, .. }) => assert!(path.starts_with(missing)),
             Err(RunnerError::NotEmbedded) => assert!(PROGRAM.is_empty()),

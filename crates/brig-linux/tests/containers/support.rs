@@ -70,7 +70,7 @@ impl Machine {
         }
         fs::create_dir(dir.path().join("lower/etc")).unwrap();
         fs::create_dir(dir.path().join("lower/tmp")).unwrap();
-        Some(Self { dir, host, helper: Helper::new().unwrap().debug(true) })
+        Some(Self { dir, host, helper: Helper::in_memory().unwrap().debug(true) })
     }
 
     /// The image's directory, to be changed before a container starts.
