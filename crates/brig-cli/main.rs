@@ -5,18 +5,22 @@ mod attach;
 mod commands;
 mod error;
 mod output;
+mod parse;
 mod progress;
 mod table;
 mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::Cli;
-
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(version) = parse::version(&arguments) {
+        return match output::print(version) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error::report(&error, args::Format::Table),
+        };
+    }
+    let cli = match parse::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return error::usage(&error),
     };

@@ -1,0 +1,120 @@
+//! From the command line to [`Cli`], by way of one verb's arguments where that is enough.
+//!
+//! Building clap's description of all verbs takes half a millisecond and some hundred pages of memory, a tenth of a
+//! whole start. So the verb is looked for first, and only its own arguments are described; whatever isn't plain (help,
+//! a mistake, options before the verb, `image ls`) is parsed again with everything, which knows how to say it.
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+
+use crate::args::{Cli, Command, Globals};
+
+/// Parses the arguments of this process, its name first.
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    match one_verb(arguments) {
+        Some(cli) => Ok(cli),
+        None => Cli::try_parse_from(arguments),
+    }
+}
+
+/// What `--version` prints, when that is all that is asked for. The same as clap's, which [`parse`] would give.
+pub(crate) fn version(arguments: &[OsString]) -> Option<&'static str> {
+    match arguments {
+        [_, only] if only == "--version" || only == "-V" => {
+            Some(concat!("brig ", env!("CARGO_PKG_VERSION"), "\n"))
+        }
+        _ => None,
+    }
+}
+
+fn one_verb(arguments: &[OsString]) -> Option<Cli> {
+    let rest = arguments.get(1..)?;
+    macro_rules! verbs {
+        ($($verb:literal => $wrap:expr,)*) => {
+            match rest.first()?.to_str()? {
+                $($verb => of(rest, $wrap),)*
+                _ => None,
+            }
+        };
+    }
+    verbs! {
+        "run" => |run| Command::Run(Box::new(run)),
+        "create" => |create| Command::Create(Box::new(create)),
+        "start" => Command::Start,
+        "stop" => Command::Stop,
+        "kill" => Command::Kill,
+        "wait" => Command::Wait,
+        "exec" => Command::Exec,
+        "attach" => Command::Attach,
+        "ps" => Command::Ps,
+        "rm" => Command::Rm,
+        "logs" => Command::Logs,
+        "inspect" => Command::Inspect,
+        "pull" => Command::Pull,
+        "images" => Command::Images,
+    }
+}
+
+/// Parses `verb arguments…` as this verb and the options of every verb.
+fn of<A: Args>(rest: &[OsString], wrap: impl FnOnce(A) -> Command) -> Option<Cli> {
+    let verb = A::augment_args(Globals::augment_args(clap::Command::new("brig")));
+    let matches = verb.disable_version_flag(true).try_get_matches_from(rest).ok()?;
+    let globals = Globals::from_arg_matches(&matches).ok()?;
+    Some(Cli { globals, command: wrap(A::from_arg_matches(&matches).ok()?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn both_ways_understand_the_same() {
+        for line in [
+            "brig run --rm -it -e A=b -v /a:/b:ro --name x debian:12 sh -c exit --rm",
+            "brig run --format json --root /r ./a.wasm -- --format table",
+            "brig run -dm 1g --memory-swap 2g image",
+            "brig run",
+            "brig run --no-such-flag image",
+            "brig run --help",
+            "brig create --rm image a b",
+            "brig start -a x",
+            "brig stop -t 3 x y",
+            "brig kill -s TERM x",
+            "brig wait x",
+            "brig exec -it x sh -c true",
+            "brig exec x",
+            "brig attach x",
+            "brig ps -aq --format json",
+            "brig rm -f x",
+            "brig logs -f --tail 3 x",
+            "brig inspect x --root /r",
+            "brig pull --platform wasi/wasm x --insecure-registry host:1",
+            "brig images -q",
+            "brig image ls",
+            "brig --root /r ps",
+            "brig -V",
+            "brig ps -V",
+            "brig",
+        ] {
+            let arguments = words(line);
+            let text = |parsed: Result<Cli, clap::Error>| match parsed {
+                Ok(cli) => format!("{cli:?}"),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(text(parse(&arguments)), text(Cli::try_parse_from(&arguments)), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_claps() {
+        let clap = Cli::command().render_version();
+        assert_eq!(version(&words("brig --version")), Some(clap.as_str()));
+        assert_eq!(version(&words("brig -V")), Some(clap.as_str()));
+        assert_eq!(version(&words("brig -V ps")), None);
+    }
+}
