@@ -1,6 +1,8 @@
 //! Who the program is, where it starts, and how it can't be executed.
 
-use oci_spec::runtime::{PosixRlimitBuilder, PosixRlimitType};
+use oci_spec::runtime::{
+    LinuxSeccompAction, LinuxSeccompBuilder, LinuxSyscallBuilder, PosixRlimitBuilder, PosixRlimitType,
+};
 
 use super::support::{machine, script_options};
 
@@ -54,6 +56,28 @@ fn programs_that_can_t_be_executed_have_their_codes() {
         let failure = machine.failure(&machine.spec(&options));
         assert_eq!(failure.code, code, "{failure:?}");
         assert_eq!(failure.subject.as_deref(), Some(program));
+    }
+}
+
+#[test]
+fn a_filter_that_knows_execve_alone_lets_the_program_start() {
+    let Some(machine) = machine() else { return };
+    let refused = LinuxSyscallBuilder::default()
+        .names(vec!["execveat".to_owned()])
+        .action(LinuxSeccompAction::ScmpActErrno)
+        .build()
+        .unwrap();
+    let filter = LinuxSeccompBuilder::default()
+        .default_action(LinuxSeccompAction::ScmpActAllow)
+        .syscalls(vec![refused])
+        .build()
+        .unwrap();
+    for program in ["sh", "/bin/sh"] {
+        let mut options = script_options("echo started");
+        options.args[0] = program.to_owned();
+        let mut spec = machine.spec(&options);
+        spec.linux_mut().as_mut().unwrap().set_seccomp(Some(filter.clone()));
+        assert_eq!(machine.run_spec(&spec).stdout, "started\n", "{program}");
     }
 }
 

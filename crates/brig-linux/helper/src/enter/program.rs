@@ -50,7 +50,7 @@ pub(super) fn execute(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let env = c_strings(&process.env)?;
     let name = process.args.first().ok_or(Errno::INVAL)?;
     let errno = if let Some(program) = &entry.program {
-        sys::execute(Some(program.as_fd()), c"", &args, &env)
+        sys::execute_descriptor(program.as_fd(), &args, &env)
     } else {
         execute_by_name(name, &process.env, &args, &env)?
     };
@@ -66,17 +66,17 @@ fn execute_by_name(
     env: &[CString],
 ) -> Result<std::io::Error, Failure> {
     if name.is_empty() {
-        // For execveat this would be the working directory itself.
+        // No directory of PATH has it.
         return Ok(Errno::NOENT.into());
     }
     if name.contains('/') {
-        return Ok(sys::execute(None, &c_string(name)?, args, env));
+        return Ok(sys::execute(&c_string(name)?, args, env));
     }
     let path = environment.iter().find_map(|variable| variable.strip_prefix("PATH="));
     let mut remembered = Errno::NOENT;
     for directory in path.unwrap_or(DEFAULT_PATH).split(':') {
         let directory = if directory.is_empty() { "." } else { directory };
-        let error = sys::execute(None, &c_string(&format!("{directory}/{name}"))?, args, env);
+        let error = sys::execute(&c_string(&format!("{directory}/{name}"))?, args, env);
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => {}
             Some(libc::EACCES) => remembered = Errno::ACCESS,

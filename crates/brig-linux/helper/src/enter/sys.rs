@@ -156,25 +156,30 @@ pub(crate) fn reset_signals() -> io::Result<()> {
     }
 }
 
-/// Executes `program` (relative to `directory`, or `directory` itself when `program` is empty). Returns only the error.
-pub(crate) fn execute(
-    directory: Option<BorrowedFd<'_>>,
-    program: &CStr,
-    args: &[CString],
-    env: &[CString],
-) -> io::Error {
-    fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
-    }
+/// Executes the program at a path, with execve(2): seccomp filters that know no other way let it pass. Returns only the
+/// error.
+pub(crate) fn execute(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
     let (args, env) = (pointers(args), pointers(env));
-    let flags = if program.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
-    let directory = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     // SAFETY: both arrays end with a null and point to C strings that outlive the call; when it succeeds, there is no
     // more of this program.
+    unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Executes the program that a descriptor stands for, whether or not a path leads to it. Returns only the error.
+pub(crate) fn execute_descriptor(program: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> io::Error {
+    let (args, env) = (pointers(args), pointers(env));
+    let (fd, flags) = (program.as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: as for execve above; the empty path is a C string.
     unsafe {
-        libc::syscall(libc::SYS_execveat, directory, program.as_ptr(), args.as_ptr(), env.as_ptr(), flags);
+        libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), args.as_ptr(), env.as_ptr(), flags);
     }
     io::Error::last_os_error()
+}
+
+/// What execve(2) takes: pointers with a null behind them, valid as long as the strings are.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }
 
 /// Loads a seccomp filter: `struct sock_filter`s in this machine's byte order.
