@@ -9,7 +9,7 @@ use brig_engine::{ContainerInfo, Error, ExecOptions, LogOptions, Result, State, 
 use clap::Args;
 
 use super::Context;
-use super::run::parse_duration;
+use super::values::moment;
 use crate::table::{self, Table};
 use crate::{attach, error, output, terminal};
 
@@ -356,12 +356,12 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     timestamps: bool,
     /// Only the last lines
-    #[arg(short = 'n', long, value_name = "N|all", default_value = "all")]
+    #[arg(short = 'n', long, value_name = "N|all", default_value = "all", allow_negative_numbers = true)]
     tail: String,
-    /// Only what came since a time (RFC 3339) or within a duration (10m)
+    /// Only what came since a time (RFC 3339, or seconds since 1970) or within a duration (10m)
     #[arg(long)]
     since: Option<String>,
-    /// Only what came before a time (RFC 3339) or a duration ago (10m)
+    /// Only what came before a time (RFC 3339, or seconds since 1970) or a duration ago (10m)
     #[arg(long)]
     until: Option<String>,
     /// Name or id
@@ -394,26 +394,28 @@ fn print_logs(engine: &Engine, name: &str, options: &LogOptions, timestamps: boo
     failure.map_or(Ok(()), Err)
 }
 
+/// docker's rule: a negative number is all of them, too.
 fn tail(text: &str) -> Result<Option<u64>> {
-    match text {
-        "all" | "-1" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| Error::Invalid {
+    match text.parse::<i64>() {
+        Ok(number) => Ok(u64::try_from(number).ok()),
+        Err(_) if text == "all" => Ok(None),
+        Err(_) => Err(Error::Invalid {
             what: "number of lines",
-            value: number.into(),
+            value: text.into(),
             problem: "give a number, or `all`".into(),
         }),
     }
 }
 
-/// A time: RFC 3339, or a duration before now.
-pub(crate) fn moment(text: &str) -> Result<Timestamp> {
-    if let Ok(ago) = parse_duration(text) {
-        let time = std::time::SystemTime::now().checked_sub(ago).unwrap_or(std::time::UNIX_EPOCH);
-        return Ok(time.into());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_lines_of_a_log() {
+        for (text, lines) in [("all", None), ("-1", None), ("-5", None), ("0", Some(0)), ("7", Some(7))] {
+            assert_eq!(tail(text).unwrap(), lines, "{text}");
+        }
+        assert!(tail("some").is_err());
     }
-    text.parse().map_err(|_| Error::Invalid {
-        what: "time",
-        value: text.into(),
-        problem: "give a time such as `2026-01-02T03:04:05Z`, or a duration such as `10m`".into(),
-    })
 }

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod image;
 pub(crate) mod run;
 pub(crate) mod system;
+mod values;
 
 use std::process::ExitCode;
 

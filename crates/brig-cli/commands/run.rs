@@ -11,6 +11,7 @@ use brig_engine::{
 };
 use clap::{Args, ValueEnum};
 
+use super::values::{parse_duration, parse_size};
 use super::{Context, image};
 use crate::attach;
 use crate::{error, output, terminal};
@@ -54,11 +55,11 @@ pub(crate) struct ContainerFlags {
     /// What surrounds a wasm container
     #[arg(long, value_enum, default_value_t = IsolationFlag::Process)]
     isolation: IsolationFlag,
-    /// Memory limit, such as 64m
+    /// Memory limit, such as 64m or 1.5g; 0 is none
     #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
     memory: Option<u64>,
-    /// Limit of processes and threads
-    #[arg(long, value_name = "N")]
+    /// Limit of processes and threads; 0 or -1 is none
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pids_limit: Option<i64>,
     /// Kill the container after this time, such as 10s or 1m30s
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -253,8 +254,8 @@ impl ContainerFlags {
                 IsolationFlag::Process => Isolation::Process,
             },
             limits: Limits {
-                memory: self.memory,
-                // docker's words: 0 and -1 are no limit.
+                // docker's words: 0 is no limit, nor is -1 for processes.
+                memory: self.memory.filter(|limit| *limit > 0),
                 pids: self.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
                 timeout_ms: self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             },
@@ -282,74 +283,4 @@ fn labels(given: &[String]) -> BTreeMap<String, String> {
         (key.to_owned(), value.to_owned())
     };
     given.iter().map(split).collect()
-}
-
-/// `64m`, `1g`, `512k`, `100b`: docker's binary units.
-pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = text[digits.len()..].trim_end_matches('b').trim_end_matches('i');
-    let factor = match unit {
-        "" => 1,
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        "g" => 1 << 30,
-        "t" => 1_u64 << 40,
-        _ => return Err("expected a number with b, k, m or g, such as `64m`".into()),
-    };
-    let number: u64 =
-        digits.parse().map_err(|_| "expected a number with b, k, m or g, such as `64m`".to_owned())?;
-    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".into())
-}
-
-/// `10`, `10s`, `500ms`, `1m30s`, `2h`: seconds without a unit.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time such as `10s`, `500ms` or `1m30s`".to_owned();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong);
-    }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = match &rest[..letters] {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        rest = &rest[letters..];
-        let part = Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())?;
-        total = total.checked_add(part).ok_or_else(wrong)?;
-    }
-    if total.is_zero() { Err(wrong()) } else { Ok(total) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_in_dockers_units() {
-        assert_eq!(parse_size("64m"), Ok(64 << 20));
-        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
-        assert_eq!(parse_size("100b"), Ok(100));
-        for text in ["", "m", "-1", "1x", "0", "99999999999g"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        for text in ["", "0", "s", "1d", "-1", "1s2", "4000000000000000h4000000000000000h"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::container::moment;
+use super::values::moment;
 use crate::{error, output, table};
 
 /// Show everything about containers or images
@@ -137,10 +137,10 @@ fn container_document(container: &ContainerInfo) -> Value {
 /// Print what happened, and what happens
 #[derive(Args, Debug)]
 pub(crate) struct Events {
-    /// Only what came since a time (RFC 3339) or within a duration (10m)
+    /// Only what came since a time (RFC 3339, or seconds since 1970) or within a duration (10m)
     #[arg(long)]
     since: Option<String>,
-    /// Stop at a time (RFC 3339), or at what came a duration ago (10m, 0s: now)
+    /// Stop at a time (RFC 3339, or seconds since 1970), or at what came a duration ago (10m; now)
     #[arg(long)]
     until: Option<String>,
 }
@@ -150,7 +150,7 @@ impl Events {
         let engine = context.engine()?;
         let since = self.since.as_deref().map(moment).transpose()?;
         let until = match self.until.as_deref() {
-            Some("0s" | "now") => Some(Timestamp::now()),
+            Some("now") => Some(Timestamp::now()),
             until => until.map(moment).transpose()?,
         };
         for event in engine.events(since, until)? {
