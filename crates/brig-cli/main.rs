@@ -13,6 +13,10 @@ mod terminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    error::catch_bugs(run)
+}
+
+fn run() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(version) = parse::version(&arguments) {
         return match output::print(version) {

@@ -208,6 +208,21 @@ fn wrong_usage_is_2_and_for_run_125() {
     for verb in ["start", "stop", "kill", "wait", "rm", "logs", "inspect"] {
         let _ = env.brig(&[verb, "nobody"]).exits(1).says("nobody");
     }
+    let usage = |args: &[&str], code| {
+        let output = env.brig(args).exits(code);
+        let document: serde_json::Value = serde_json::from_str(&output.stderr).unwrap();
+        assert_eq!(document["error"]["code"], "usage", "{document}");
+        document["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(usage(&["--format", "json", "ps", "--nope"], 2), "unexpected argument '--nope' found");
+    assert_eq!(
+        usage(&["--format=json", "run"], 125),
+        "the following required arguments were not provided: <IMAGE>"
+    );
+    assert_eq!(usage(&["--format", "json"], 2), "a command is missing");
+    for file in ["./missing.wasm", "/missing.wasm"] {
+        let _ = env.brig(&["run", "--rm", file]).exits(127).says("there is no file");
+    }
     // Its other codes are the payload's, as run's are.
     let _ = env.brig(&["attach", "nobody"]).exits(125).says("nobody");
     let _ = env.brig(&["rm", "-f", "nobody"]).success();

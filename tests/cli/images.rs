@@ -212,3 +212,29 @@ fn what_is_no_file_is_not_replaced_by_an_archive() {
     let _ = env.brig(&["save", "-o", path.to_str().unwrap(), "example.com/app:v1"]).fails();
     assert!(!fs::metadata(&path).unwrap().is_file());
 }
+
+#[test]
+fn an_id_or_a_digest_stands_for_all_names() {
+    let env = env();
+    let image = ImageBuilder::linux().cmd(&["/a"]).build();
+    for name in ["example.com/app:v1", "example.com/app:v2", "example.com/other:v1"] {
+        load(&env, &image, name);
+    }
+    let names = || env.brig(&["images", "-q"]).success().stdout.lines().count();
+    let id = env.brig(&["images", "-q"]).success().stdout.lines().next().unwrap().to_owned();
+    let digest = format!("example.com/app@{}", image.digest());
+    for name in [&id, &digest] {
+        let _ = env.brig(&["rmi", name]).exits(1).says("must be forced");
+    }
+    assert_eq!(names(), 3);
+    let _ = env.brig(&["rmi", "example.com/app:v1"]).success().prints("Untagged: example.com/app:v1\n");
+    let forced = env.brig(&["rmi", "-f", &id]).success();
+    assert_eq!(forced.stdout.matches("Untagged: ").count(), 2, "{}", forced.transcript());
+    assert_eq!(forced.stdout.matches("Deleted: ").count(), 1, "{}", forced.transcript());
+    nothing_is_left(&env);
+    load(&env, &image, "example.com/app:v1");
+    let _ = env.brig(&["rmi", &digest]).success();
+    load(&env, &image, "example.com/app:v1");
+    let _ = env.brig(&["rmi", &id]).success();
+    nothing_is_left(&env);
+}

@@ -94,6 +94,14 @@ pub enum Error {
         /// The container's name.
         container: String,
     },
+    /// An image that was named by its id has several names.
+    #[error("`{name}` has several names, so its removal must be forced: {}", names.join(", "))]
+    SeveralNames {
+        /// As given.
+        name: String,
+        /// All of them.
+        names: Vec<String>,
+    },
     /// There is no such container.
     #[error("no such container: `{name}`")]
     ContainerNotFound {
@@ -175,6 +183,12 @@ pub enum Error {
     ProgramNotFound {
         /// The program.
         program: String,
+    },
+    /// The file that was to be run isn't there.
+    #[error("there is no file `{}`", path.display())]
+    FileNotFound {
+        /// As given.
+        path: PathBuf,
     },
     /// It can't be run by this brig, or on this host.
     #[error("{what} is not supported: {reason}")]

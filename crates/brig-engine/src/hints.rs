@@ -21,12 +21,15 @@ impl Error {
             | Self::ContainerNotFound { .. }
             | Self::NoSuchObject { .. }
             | Self::ProgramNotFound { .. }
+            | Self::FileNotFound { .. }
             | Self::UserNotFound { .. }
             | Self::NoPlatform { .. }
             | Self::Incomplete { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. } => ErrorKind::Invalid,
             Self::NameInUse { .. } => ErrorKind::AlreadyExists,
-            Self::ImageInUse { .. } | Self::WrongState { .. } => ErrorKind::Conflict,
+            Self::ImageInUse { .. } | Self::SeveralNames { .. } | Self::WrongState { .. } => {
+                ErrorKind::Conflict
+            }
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Io { .. } | Self::Record(_) | Self::Liveness(_) | Self::Log(_) | Self::Lookup(_) => {
@@ -65,6 +68,9 @@ impl Error {
             Self::ImageInUse { container, .. } => {
                 Some(format!("brig rm {container}, or use --force for stopped ones"))
             }
+            Self::SeveralNames { name, names } => {
+                Some(format!("brig rmi {} removes one name, brig rmi --force {name} all", names[0]))
+            }
             Self::NoPlatform { available, .. } if !available.is_empty() => {
                 Some(format!("use --platform {}", available[0]))
             }
@@ -85,7 +91,7 @@ impl Error {
     /// What `run` and `exec` exit with: 127 not found, 126 not runnable, 125 anything else.
     pub fn run_code(&self) -> u8 {
         match self {
-            Self::ProgramNotFound { .. } => exit::CODE_NOT_FOUND,
+            Self::ProgramNotFound { .. } | Self::FileNotFound { .. } => exit::CODE_NOT_FOUND,
             Self::Start { source, .. } | Self::Client { source: ClientError::Start { source }, .. }
                 if source.code != 0 =>
             {

@@ -61,7 +61,10 @@ impl Engine {
 
     /// A bare file as the source of a container.
     pub(crate) fn bare_source(&self, options: &CreateOptions) -> Result<Source> {
-        let path = fs::canonicalize(&options.image).map_err(Error::io("read", &options.image))?;
+        let path = fs::canonicalize(&options.image).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::FileNotFound { path: options.image.clone().into() },
+            _ => Error::io("read", &options.image)(error),
+        })?;
         let key = self.file_digest(&path)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Source {

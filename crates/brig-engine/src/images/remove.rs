@@ -23,20 +23,33 @@ impl Engine {
         self.record_event(&Event::image("tag", &target.to_string()).with("source", source))
     }
 
-    /// Removes a name, and the image with its last one. Says what it did, in docker's words.
+    /// Removes a name, and the image with its last one; of an id or digest all names, which must be forced where there
+    /// are several. Says what it did, in docker's words.
     pub fn remove_image(&self, name: &str, force: bool) -> Result<Vec<String>> {
         let found = self.find_image(name)?;
-        let reference = found.reference.to_string();
         let digest = &found.descriptor.digest;
-        let others =
-            self.store().refs()?.iter().filter(|record| record.descriptor.digest == *digest).count() > 1;
-        if !others {
+        let mut all = self.store().refs()?;
+        all.retain(|record| record.descriptor.digest == *digest);
+        let names = match (names(name, &found.reference), all.len()) {
+            (true, _) => vec![found.clone()],
+            (false, 2..) if !force => {
+                let names = all.iter().map(|record| record.reference.to_string()).collect();
+                return Err(Error::SeveralNames { name: name.into(), names });
+            }
+            (false, _) => all.clone(),
+        };
+        let last = names.len() >= all.len();
+        if last {
             self.refuse_if_used(&found, force)?;
         }
-        self.store().remove_ref(&found.reference)?;
-        self.record_event(&Event::image("untag", &reference))?;
-        let mut done = vec![format!("Untagged: {reference}")];
-        if !others {
+        let mut done = Vec::new();
+        for record in names {
+            let reference = record.reference.to_string();
+            self.store().remove_ref(&record.reference)?;
+            self.record_event(&Event::image("untag", &reference))?;
+            done.push(format!("Untagged: {reference}"));
+        }
+        if last {
             done.push(format!("Deleted: {digest}"));
             self.record_event(&Event::image("delete", &digest.to_string()))?;
         }
@@ -84,4 +97,13 @@ impl Engine {
         }
         Ok(InUse { manifests: Vec::new(), layers, blobs })
     }
+}
+
+/// Whether what was given is this reference, not an id or a digest, which stand for all names of an image.
+fn names(given: &str, reference: &Reference) -> bool {
+    given.parse::<Reference>().is_ok_and(|given| {
+        given.registry() == reference.registry()
+            && given.repository() == reference.repository()
+            && (given.tag().is_some() || given.digest() == reference.digest())
+    })
 }
