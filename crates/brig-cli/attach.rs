@@ -31,10 +31,12 @@ pub(crate) fn start(engine: &Engine, container: &ContainerInfo, stdin: bool) -> 
     // Before the start: a signal between the start and the handlers would kill brig, not the payload.
     let signals = Signals::listen()?;
     let stdin = stdin && container.spec.stdin_open;
+    // Before the start, too: nothing has been started when it fails.
+    let raw = raw(container.spec.tty && stdin)?;
     let options = AttachOptions { stdin, size: terminal::size().filter(|_| container.spec.tty) };
     let supervisor = engine.start(container, Some(&options))?;
     let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin, forward: true };
-    pump(engine, supervisor, &target, signals)
+    pump(engine, supervisor, &target, signals, raw)
 }
 
 /// Attaches to a running container.
@@ -47,7 +49,8 @@ pub(crate) fn attach(engine: &Engine, name: &str, stdin: bool) -> Result<ExitCod
         supervisor.resize(rows, cols).map_err(failed(&container.spec.name))?;
     }
     let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin, forward: true };
-    pump(engine, supervisor, &target, signals)
+    let raw = raw(target.tty && stdin)?;
+    pump(engine, supervisor, &target, signals, raw)
 }
 
 /// Runs another process in a running container.
@@ -55,11 +58,12 @@ pub(crate) fn exec(engine: &Engine, name: &str, mut options: ExecOptions) -> Res
     let signals = Signals::listen()?;
     options.size = terminal::size().filter(|_| options.tty);
     let (tty, stdin, detach) = (options.tty, options.interactive, options.detach);
+    let raw = raw(tty && stdin && !detach)?;
     let supervisor = engine.exec(name, &options)?;
     if detach {
         return Ok(ExitCode::SUCCESS);
     }
-    pump(engine, supervisor, &Target { name, tty, stdin, forward: false }, signals)
+    pump(engine, supervisor, &Target { name, tty, stdin, forward: false }, signals, raw)
 }
 
 /// Writes a record of a log to the stream that it came from.
@@ -71,6 +75,11 @@ pub(crate) fn write_record(record: &LogRecord<'_>, timestamps: bool) -> Result<(
         }
         LogStream::Stdout => output::finish(record.show(&mut io::stdout().lock(), timestamps)),
     }
+}
+
+/// The terminal as the process in the container expects it, where it is one.
+fn raw(wanted: bool) -> Result<Option<terminal::Raw>> {
+    if wanted { terminal::Raw::enter().map_err(terminal_failed) } else { Ok(None) }
 }
 
 struct Target<'a> {
@@ -87,9 +96,8 @@ fn pump(
     mut supervisor: Supervisor,
     target: &Target<'_>,
     mut signals: Signals,
+    raw: Option<terminal::Raw>,
 ) -> Result<ExitCode> {
-    let raw =
-        if target.tty && target.stdin { terminal::Raw::enter().map_err(terminal_failed)? } else { None };
     let stdin = io::stdin();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     let wake_fd = signals.descriptor()?;

@@ -130,3 +130,30 @@ fn a_killed_supervisor_takes_its_container_along() {
     let _ = env.brig(&["rm", "-f", "orphan"]).success();
     assert_eq!(env.containers(), Vec::<String>::new());
 }
+
+#[test]
+fn what_run_was_killed_before_it_could_start_goes_at_the_next_look() {
+    let env = need!(with_busybox());
+    let containers = env.root().join("containers");
+    let is_created = || {
+        let dirs = fs::read_dir(&containers).into_iter().flatten().flatten();
+        dirs.into_iter().any(|dir| dir.path().join("state.json").exists())
+    };
+    for _ in 0..10 {
+        let running = env.command(&["run", "--rm", "--name", "short", "busybox", "true"]).spawn();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_created() && Instant::now() < deadline {
+            std::hint::spin_loop();
+        }
+        running.signal(Signal::KILL);
+        let _ = running.wait();
+        eventually("what was started has ended", || left_running(&env).is_empty());
+        let _ = env.brig(&["run", "--rm", "--name", "short", "busybox", "true"]).success();
+        assert_eq!(env.containers(), Vec::<String>::new());
+    }
+    // What `create` made isn't waiting for its creator.
+    let _ = env.brig(&["create", "--rm", "--name", "patient", "busybox", "true"]).success();
+    assert_eq!(env.containers().len(), 1);
+    let _ = env.brig(&["start", "-a", "patient"]).success();
+    assert_eq!(env.containers(), Vec::<String>::new());
+}

@@ -532,3 +532,113 @@ fn a_container_that_starts_twice_runs_once() {
     let _ = env.brig(&["exec", "once", "true"]).success();
     let _ = env.brig(&["rm", "-f", "once"]).success();
 }
+
+#[test]
+fn waiting_begins_before_the_start() {
+    let env = need!(with_busybox());
+    for rm in [&["create", "--name", "later"][..], &["create", "--name", "later", "--rm"]] {
+        let _ = env.brig(&[rm, &["busybox", "sh", "-c", "exit 6"]].concat()).success();
+        let waiting = env.command(&["wait", "later"]).spawn();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let _ = env.brig(&["start", "later"]).success();
+        let _ = waiting.wait().success().prints("6\n");
+        let _ = env.brig(&["rm", "-f", "later"]).success();
+    }
+    let _ = env.brig(&["create", "--name", "never", "busybox", "true"]).success();
+    let waiting = env.command(&["wait", "never"]).spawn();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let _ = env.brig(&["rm", "never"]).success();
+    let _ = waiting.wait().exits(1).says("no such container: `never`");
+}
+
+#[test]
+fn limits_that_are_none() {
+    let env = need!(with_busybox());
+    let _ = sh(&env, &["-m", "0", "--pids-limit", "-1"], "echo free").success().prints("free\n");
+    let _ = env.brig(&["create", "--name", "half", "-m", "0.5g", "--pids-limit", "0", "busybox"]).success();
+    let config = env.brig(&["inspect", "half"]).success().json()[0]["HostConfig"].clone();
+    assert_eq!((&config["Memory"], &config["PidsLimit"]), (&(512 << 20).into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn lists_are_filtered() {
+    let env = need!(with_busybox());
+    let create = |name: &str, label: &str| {
+        let _ = env.brig(&["create", "--name", name, "-l", label, "busybox", "sh", "-c", "exit 3"]).success();
+    };
+    create("web-1", "tier=front");
+    create("web-2", "tier=back");
+    create("db", "tier=back");
+    let _ = env.brig(&["start", "-a", "db"]).exits(3);
+    let listed = |args: &[&str]| {
+        let output = env.brig(&[&["--format", "json", "ps"], args].concat()).success().json();
+        let names = output.as_array().unwrap().iter().map(|one| one["Names"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    for (args, expected) in [
+        (&["-a"][..], "db web-2 web-1"),
+        (&["-l"], "db"),
+        (&["-n", "2"], "db web-2"),
+        (&["-a", "-f", "name=web"], "web-2 web-1"),
+        (&["-a", "-f", "name=^db$", "-f", "name=web-1"], "db web-1"),
+        (&["-a", "-f", "label=tier=back"], "db web-2"),
+        (&["-a", "-f", "label=tier", "-f", "label=tier=front"], "web-1"),
+        (&["-a", "-f", "exited=3"], "db"),
+        (&["-f", "status=created"], "web-2 web-1"),
+        (&["-f", "status=exited", "-f", "name=web"], ""),
+        (&["-a", "-f", "ancestor=busybox"], "db web-2 web-1"),
+        (&["-a", "-f", "ancestor=alpine"], ""),
+    ] {
+        assert_eq!(listed(args), expected, "{args:?}");
+    }
+    let _ = env.brig(&["ps", "-f", "colour=red"]).exits(2).says("the filters are");
+    let _ = env.brig(&["tag", "busybox", "example.com/box:v1"]).success();
+    let images =
+        |args: &[&str]| env.brig(&[&["images", "-q"], args].concat()).success().stdout.lines().count();
+    for (args, expected) in [
+        (&[][..], 2),
+        (&["busybox"], 1),
+        (&["busybox:v1"], 0),
+        (&["-f", "reference=*/box:v*"], 1),
+        (&["-f", "reference=busy*", "-f", "reference=example.com/*"], 2),
+    ] {
+        assert_eq!(images(args), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_log_from_a_time_on() {
+    let env = need!(with_busybox());
+    let _ = env.brig(&["run", "--name", "talker", "busybox", "echo", "said"]).success();
+    for (args, expected) in [
+        (&["--tail", "-5"][..], "said\n"),
+        (&["--tail", "all"], "said\n"),
+        (&["--since", "1136073845.5"], "said\n"),
+        (&["--since", "1h30m"], "said\n"),
+        (&["--since", "2006-01-02"], "said\n"),
+        (&["--until", "2006-01-02T15:04:05"], ""),
+        (&["--until", "1136073845"], ""),
+    ] {
+        let _ = env.brig(&[&["logs"], args, &["talker"]].concat()).success().prints(expected);
+    }
+    let _ = env.brig(&["logs", "--since", "yesterday", "talker"]).exits(1).says("yesterday");
+}
+
+#[test]
+fn what_is_missing_is_said_once_where_a_terminal_looks() {
+    let notice = "no other network";
+    for verb in ["create", "start"] {
+        let env = need!(with_busybox());
+        let create = env.command(&["create", "--name", "it", "busybox", "true"]);
+        let start = || env.command(&["start", "it"]);
+        let (first, then) = match verb {
+            "create" => (create.run_on_terminal(""), start().run_on_terminal("")),
+            _ => {
+                let _ = create.run().success();
+                (start().run_on_terminal(""), start().run_on_terminal(""))
+            }
+        };
+        let _ = first.success().shows(notice);
+        assert!(!then.success().stdout.contains(notice), "{verb}");
+    }
+}

@@ -8,8 +8,9 @@ use brig_engine::blocking::Engine;
 use brig_engine::{ContainerInfo, Error, ExecOptions, LogOptions, Result, State, Timestamp};
 use clap::Args;
 
-use super::Context;
+use super::filter::{self, ContainerFilter};
 use super::values::moment;
+use super::{Context, notices};
 use crate::table::{self, Table};
 use crate::{attach, error, output, terminal};
 
@@ -51,6 +52,7 @@ impl Start {
             let container = engine.container(name)?;
             // docker's answer to a running one is its name, too.
             if !container.state.state.is_active() {
+                say_notices(&engine, &container);
                 engine.start(&container, None)?;
             }
             Ok(Some(name.to_owned()))
@@ -71,7 +73,15 @@ impl Start {
         if container.state.state.is_active() {
             return attach::attach(&engine, name, self.interactive);
         }
+        say_notices(&engine, &container);
         attach::start(&engine, &container, self.interactive)
+    }
+}
+
+fn say_notices(engine: &Engine, container: &ContainerInfo) {
+    if terminal::stderr_is_terminal() {
+        notices::say_network_once(engine, container);
+        notices::say_walls_once(engine, container);
     }
 }
 
@@ -235,13 +245,26 @@ pub(crate) struct Ps {
     /// Don't shorten ids and commands
     #[arg(long)]
     no_trunc: bool,
+    /// Show only some: name, id, status, label, ancestor or exited
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<ContainerFilter>,
+    /// Show the newest N, of all states
+    #[arg(short = 'n', long, value_name = "N")]
+    last: Option<usize>,
+    /// Show the newest one, of any state
+    #[arg(short, long, conflicts_with = "last")]
+    latest: bool,
 }
 
 impl Ps {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
         let mut containers = engine.containers()?;
-        containers.retain(|container| self.all || container.state.state.is_active());
+        let last = if self.latest { Some(1) } else { self.last };
+        let all = self.all || last.is_some() || self.filter.iter().any(ContainerFilter::is_of_all_states);
+        containers.retain(|container| all || container.state.state.is_active());
+        containers.retain(|container| filter::admit(&self.filter, container));
+        containers.truncate(last.unwrap_or(usize::MAX));
         if self.quiet {
             for container in &containers {
                 output::line(if self.no_trunc { &container.spec.id } else { container.short_id() })?;

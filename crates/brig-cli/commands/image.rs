@@ -8,6 +8,7 @@ use brig_engine::{Platform, PullOptions, PushOptions, ResolvedImage, Result, Wan
 use clap::Args;
 
 use super::Context;
+use super::filter::ReferenceFilter;
 use crate::progress::Bars;
 use crate::table::{self, Table};
 use crate::{error, output, terminal};
@@ -95,6 +96,9 @@ impl Push {
 /// List images
 #[derive(Args, Debug)]
 pub(crate) struct List {
+    /// Show all; brig makes no images between two layers, so these are the same
+    #[arg(short, long)]
+    all: bool,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -104,11 +108,21 @@ pub(crate) struct List {
     /// Don't shorten ids
     #[arg(long)]
     no_trunc: bool,
+    /// Show only some: those whose reference has this pattern
+    #[arg(short, long, value_name = "reference=PATTERN")]
+    filter: Vec<ReferenceFilter>,
+    /// Show only those of this repository, or repository and tag
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pattern: Option<String>,
 }
 
 impl List {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let images = context.engine()?.images()?;
+        let mut images = context.engine()?.images()?;
+        let pattern = self.pattern.clone().map(ReferenceFilter::of_pattern);
+        images.retain(|image| pattern.iter().all(|pattern| pattern.admits(image)));
+        images
+            .retain(|image| self.filter.is_empty() || self.filter.iter().any(|filter| filter.admits(image)));
         let id = |digest: &brig_engine::Digest| {
             if self.no_trunc { digest.to_string() } else { digest.short().to_owned() }
         };

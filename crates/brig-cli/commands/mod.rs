@@ -3,7 +3,9 @@
 pub(crate) mod container;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+mod filter;
 pub(crate) mod image;
+mod notices;
 pub(crate) mod run;
 pub(crate) mod system;
 mod values;

@@ -12,7 +12,7 @@ use brig_engine::{
 use clap::{Args, ValueEnum};
 
 use super::values::{parse_duration, parse_size};
-use super::{Context, image};
+use super::{Context, image, notices};
 use crate::attach;
 use crate::{error, output, terminal};
 
@@ -144,8 +144,12 @@ impl Create {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
         let pull = self.flags.pull;
-        let options = self.flags.into_options(self.rm)?;
+        let options = self.flags.into_options(self.rm, false)?;
         let container = create(context, &engine, &options, pull)?;
+        if terminal::stderr_is_terminal() {
+            notices::say_network_once(&engine, &container);
+            notices::say_walls_once(&engine, &container);
+        }
         output::line(&container.spec.id)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -166,43 +170,19 @@ impl Run {
         }
         let engine = context.engine()?;
         let pull = self.flags.pull;
-        let say_network =
-            self.flags.network == NetworkFlag::None && !detach && terminal::stderr_is_terminal();
-        let options = self.flags.into_options(self.rm)?;
+        let options = self.flags.into_options(self.rm, true)?;
         let container = create(context, &engine, &options, pull)?;
-        if say_network {
-            say_network_once(&engine, &container);
+        if !detach && terminal::stderr_is_terminal() {
+            notices::say_network_once(&engine, &container);
         }
-        if container.spec.kind == "wasm" {
-            say_walls_once(&engine);
-        }
+        // Whoever looks: it is about walls.
+        notices::say_walls_once(&engine, &container);
         if detach {
             engine.start(&container, None)?;
             output::line(&container.spec.id)?;
             return Ok(ExitCode::SUCCESS);
         }
         attach::run(&engine, &container)
-    }
-}
-
-/// Says once a root what the default network is, to a terminal: what wasn't asked for and isn't given (invariant 9).
-fn say_network_once(engine: &Engine, container: &ContainerInfo) {
-    if engine.first_time("network-none") {
-        let what = match container.spec.kind.as_str() {
-            "wasm" => "it has no network",
-            _ => "it has a private loopback and no other network",
-        };
-        output::note(&format!("brig: {what}; `--network host` shares yours (said once)"));
-    }
-}
-
-/// Says once a root which walls a wasm container goes without where user namespaces are forbidden, whoever looks.
-fn say_walls_once(engine: &Engine) {
-    if !engine.can_make_namespaces() && engine.first_time("no-user-namespaces") {
-        output::note(
-            "brig: this host allows no user namespaces: the wasm container runs behind landlock and seccomp alone, \
-             without the image's own files; `brig doctor` tells more (said once)",
-        );
     }
 }
 
@@ -232,7 +212,7 @@ fn is_missing(error: &Error) -> bool {
 }
 
 impl ContainerFlags {
-    fn into_options(self, auto_remove: bool) -> Result<CreateOptions> {
+    fn into_options(self, auto_remove: bool, start_follows: bool) -> Result<CreateOptions> {
         let kind = self.runtime.as_deref().map(kind).transpose()?;
         Ok(CreateOptions {
             image: self.image,
@@ -264,6 +244,7 @@ impl ContainerFlags {
             tty: self.tty,
             interactive: self.interactive,
             auto_remove,
+            start_follows,
         })
     }
 }

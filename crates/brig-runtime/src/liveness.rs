@@ -147,6 +147,18 @@ pub fn retire(paths: &ContainerPaths, patience: Duration) -> Result<ChangeLock, 
     Ok(lock)
 }
 
+/// Whether nobody will ever start a container that its creator was to start at once: that one is gone, and no supervisor
+/// is on its way.
+pub fn is_abandoned(paths: &ContainerPaths, record: &StateRecord) -> Result<bool, LivenessError> {
+    let Some(creator) = record.creator.filter(|_| record.state == State::Created) else { return Ok(false) };
+    if in_this_boot(record) && creator.exists() {
+        return Ok(false);
+    }
+    // A creator that was killed just after it had made a supervisor: that one goes on, and writes `running` before it
+    // lets the lock go.
+    Ok(!held(paths)? && StateRecord::read(&paths.state())? == *record)
+}
+
 fn held(paths: &ContainerPaths) -> Result<bool, LivenessError> {
     is_held(&paths.lock()).map_err(|source| LivenessError::Lock { path: paths.lock(), source })
 }
@@ -219,6 +231,7 @@ mod tests {
             kind: "linux".into(),
             state,
             boot_id: boot_id().unwrap(),
+            creator: None,
             supervisor: None,
             payload: None,
             cgroups: Vec::new(),
@@ -250,6 +263,26 @@ mod tests {
             let (paths, record) = container(&dir, state);
             assert_eq!(sweep(&paths).unwrap(), Observed { record, lost: false });
         }
+    }
+
+    #[test]
+    fn what_was_to_be_started_at_once_is_abandoned_with_its_creator() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, record) = container(&dir, State::Created);
+        let abandoned = |creator, state| {
+            let record = StateRecord { creator, state, ..record.clone() };
+            record.write(&paths.state()).unwrap();
+            is_abandoned(&paths, &record).unwrap()
+        };
+        let own = ProcessId::own().unwrap();
+        let gone = ProcessId { start_time: own.start_time + 1, ..own };
+        assert!(!abandoned(None, State::Created));
+        assert!(!abandoned(Some(own), State::Created));
+        assert!(abandoned(Some(gone), State::Created));
+        assert!(!abandoned(Some(gone), State::Stopped));
+        let lock = SupervisorLock::take(&paths.lock(), Duration::ZERO, || false).unwrap();
+        assert!(!abandoned(Some(gone), State::Created));
+        drop(lock);
     }
 
     #[test]

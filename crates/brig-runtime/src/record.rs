@@ -165,6 +165,10 @@ pub struct StateRecord {
     pub state: State,
     /// The boot in which this was written: `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
+    /// The process that is about to start it, of one that goes with that process while it was never started: what `run
+    /// --rm` makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<ProcessId>,
     /// The supervisor, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<ProcessId>,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 
 use brig_oci::{Kind, KindChoice, RunConfig};
-use brig_runtime::record::{ImageRecord, MountRecord, RECORD_VERSION, boot_id};
+use brig_runtime::record::{ImageRecord, MountRecord, ProcessId, RECORD_VERSION, boot_id};
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord, Timestamp};
 use brig_store::{LayerStack, Lease, Which};
 
@@ -59,7 +59,7 @@ impl Engine {
     ) -> Result<ContainerInfo> {
         let mut spec = self.container_spec(paths, id, &source, options)?;
         spec.name = self.take_name(paths, id, options.name.as_deref())?;
-        let state = initial_state(&spec)?;
+        let state = initial_state(&spec, options)?;
         let event =
             Event::container("create", id).with("image", &spec.image.reference).with("name", &spec.name);
         let recorded = self.record(paths, &spec, &state).and_then(|()| self.record_event(&event));
@@ -230,7 +230,9 @@ impl Engine {
         names.lock().map_err(Error::io("lock", &dir))?;
         let Some(holder) = self.name_holder(name)? else { return Ok(true) };
         if self.roots().container(&holder).dir().exists() {
-            return Ok(false);
+            // The look removes one that should have gone by itself, and frees its name.
+            let gone = matches!(self.container_by_id(&holder), Err(Error::ContainerNotFound { .. }));
+            return Ok(gone);
         }
         let path = dir.join(name);
         match fs::remove_file(&path) {
@@ -302,14 +304,18 @@ fn mounts(volumes: &[Volume]) -> Result<Vec<MountRecord>> {
     Ok(mounts)
 }
 
-fn initial_state(spec: &ContainerSpec) -> Result<StateRecord> {
+fn initial_state(spec: &ContainerSpec, options: &CreateOptions) -> Result<StateRecord> {
     let boot_id = boot_id().map_err(|source| Error::Io { action: "read the boot id", path: None, source })?;
+    let goes_with_us = options.auto_remove && options.start_follows;
+    let creator = goes_with_us.then(ProcessId::own).transpose();
+    let creator = creator.map_err(Error::io("read", "/proc/self/stat"))?;
     Ok(StateRecord {
         version: RECORD_VERSION,
         id: spec.id.clone(),
         kind: spec.kind.clone(),
         state: State::Created,
         boot_id,
+        creator,
         supervisor: None,
         payload: None,
         cgroups: Vec::new(),

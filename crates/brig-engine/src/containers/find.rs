@@ -5,7 +5,7 @@ use std::io;
 
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord};
 
-use brig_runtime::liveness::LivenessError;
+use brig_runtime::liveness::{LivenessError, is_abandoned};
 use brig_runtime::record::RecordError;
 
 use crate::blocking::Engine;
@@ -103,7 +103,9 @@ impl Engine {
         }
         let state = observed.record;
         // What the supervisor would have done, had it lived: a container of `--rm` that has ended goes.
-        if spec.auto_remove && state.state == State::Stopped && !is_alive(&paths)? {
+        // So does one that `run` had made and couldn't start any more.
+        let ended = state.state == State::Stopped && !is_alive(&paths)?;
+        if spec.auto_remove && (ended || is_abandoned(&paths, &state)?) {
             self.remove_files(&paths, id, false)?;
             return Err(Error::ContainerNotFound { name: spec.name });
         }
@@ -158,6 +160,7 @@ impl ContainerInfo {
             kind: String::new(),
             state,
             boot_id: String::new(),
+            creator: None,
             supervisor: None,
             payload: None,
             cgroups: Vec::new(),

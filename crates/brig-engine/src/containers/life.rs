@@ -6,11 +6,14 @@ use std::time::Duration;
 use brig_runtime::client::Supervisor;
 use brig_runtime::liveness::observe;
 use brig_runtime::logs::{LogOptions, LogRecord, read_log};
-use brig_runtime::{Event, ExitStatus, State};
+use brig_runtime::{Event, ExitStatus, State, Timestamp};
 
 use super::find::ContainerInfo;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
+
+/// How often a container is looked at that is waited for before it was started.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Engine {
     /// The supervisor of an active container.
@@ -52,9 +55,22 @@ impl Engine {
         supervisor.signal(signal).map_err(client_error(&container.spec.name))
     }
 
-    /// Waits until the container has ended, and gives how.
+    /// Waits until the container has ended, and gives how. One that was never started is waited for until it was
+    /// started and has ended.
     pub fn wait(&self, name: &str) -> Result<ExitStatus> {
-        let container = self.container(name)?;
+        let mut container = self.container(name)?;
+        while container.state.state == State::Created {
+            std::thread::sleep(LOOK);
+            container = match self.container_by_id(&container.spec.id) {
+                Ok(now) => now,
+                // With `--rm` it may have come and gone between two looks.
+                Err(_) if !self.roots().container(&container.spec.id).dir().exists() => {
+                    let gone = || Error::ContainerNotFound { name: name.into() };
+                    return self.recorded_end(&container)?.ok_or_else(gone);
+                }
+                Err(error) => return Err(error),
+            };
+        }
         if !container.state.state.is_active() {
             return ended(&container, "wait for");
         }
@@ -69,6 +85,18 @@ impl Engine {
                 _ => Err(error),
             },
         }
+    }
+
+    /// How a container ended that is gone, from the events.
+    fn recorded_end(&self, container: &ContainerInfo) -> Result<Option<ExitStatus>> {
+        let mut code = None;
+        for event in self.events(Some(container.spec.created_at), Some(Timestamp::now()))? {
+            let event = event?;
+            if event.id == container.spec.id && event.action == "die" {
+                code = event.attributes.get("exitCode").and_then(|code| code.parse().ok());
+            }
+        }
+        Ok(code.map(ExitStatus::exited))
     }
 
     /// What the container printed.

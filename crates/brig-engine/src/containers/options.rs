@@ -49,6 +49,9 @@ pub struct CreateOptions {
     pub interactive: bool,
     /// Whether it goes when it ends.
     pub auto_remove: bool,
+    /// Whether this process starts it at once: then a container with `auto_remove` also goes when this process ends
+    /// before that.
+    pub start_follows: bool,
 }
 
 /// Which network a container sees.

@@ -36,6 +36,7 @@ impl Journal {
                 kind: plan.kind.clone(),
                 state: State::Created,
                 boot_id: boot_id()?,
+                creator: None,
                 supervisor: Some(ProcessId::own()?),
                 payload: None,
                 cgroups: Vec::new(),

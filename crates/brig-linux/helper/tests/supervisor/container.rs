@@ -78,6 +78,7 @@ impl Container {
             kind: plan.kind.clone(),
             state: State::Created,
             boot_id: boot_id().unwrap(),
+            creator: None,
             supervisor: None,
             payload: None,
             cgroups: Vec::new(),
