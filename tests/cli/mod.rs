@@ -8,6 +8,7 @@ mod kills;
 mod linux;
 mod registries;
 mod rootless;
+mod snapshots;
 mod wasm;
 
 use brig_testing::image::{self, Image};
