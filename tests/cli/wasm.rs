@@ -313,6 +313,10 @@ fn the_engine_process_has_no_privileges() {
     assert_eq!(field("CapEff:"), "0000000000000000");
     assert_eq!(field("CapPrm:"), "0000000000000000");
     assert_eq!(field("Seccomp:"), "2");
+    // The helper's, and the runner's own, that forbids what the helper needed.
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let inherited = own.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap().trim();
+    assert_eq!(field("Seccomp_filters:"), (inherited.parse::<u32>().unwrap() + 2).to_string());
     assert_eq!(field("NoNewPrivs:"), "1");
 }
 

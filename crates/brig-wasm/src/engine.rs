@@ -9,3 +9,5 @@ pub(crate) mod linker;
 pub(crate) mod load;
 pub(crate) mod run;
 pub(crate) mod stdio;
+mod sys;
+pub(crate) mod walls;

@@ -31,4 +31,5 @@ pub use engine::{
     compile::{compile, compile_plugin},
     ending::Ending,
     run::run,
+    walls::{WallError, no_more_programs},
 };

@@ -9,6 +9,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
@@ -303,6 +304,72 @@ fn a_compiled_file_that_is_not_whole_or_not_ours_is_never_run() {
     assert_eq!(run.code, 125, "{}", run.stderr);
     for guest in forms() {
         assert!(is_current(&guest.path, support::IDENTITY).unwrap(), "{guest:?}");
+    }
+}
+
+/// A line of `/proc/<pid>/status`.
+fn status(pid: u32, field: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":"))?.trim().to_owned())
+}
+
+/// Waits until a process has loaded a filter beside those that it inherited.
+fn wait_for_a_filter(child: &mut std::process::Child) {
+    let filters =
+        |pid| status(pid, "Seccomp_filters").and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
+    let inherited = filters(std::process::id());
+    while filters(child.id()) != inherited + 1 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without walls");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_compiler_is_behind_walls() {
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().unwrap();
+    let request = support::request(dir.path(), &support::big_module(200_000));
+    let mut child = Command::new(support::runner())
+        .args(["compile", "--stdio"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&request.encode().unwrap()).unwrap();
+    wait_for_a_filter(&mut child);
+    let pid = child.id();
+    assert_eq!(status(pid, "NoNewPrivs").as_deref(), Some("1"));
+    for set in ["CapEff", "CapPrm", "CapInh"] {
+        assert_eq!(status(pid, set).as_deref(), Some("0000000000000000"), "{set}");
+    }
+    let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|fd| fs::read_link(fd.unwrap().path()).unwrap())
+        .filter(|path| path.starts_with(dir.path()))
+        .collect();
+    assert_eq!(open, [request.output]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_guest_s_process_can_t_start_programs() {
+    use std::process::{Command, Stdio};
+    for guest in forms() {
+        let dir = tempfile::tempdir().unwrap();
+        let request = dir.path().join("request");
+        fs::write(&request, guest.run(&["sleep", "60000"]).request.encode().unwrap()).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", r#"exec "$0" run 3>/dev/null 4<"$1""#])
+            .args([support::runner(), &request])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for_a_filter(&mut child);
+        assert_eq!(status(child.id(), "NoNewPrivs").as_deref(), Some("1"));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
 

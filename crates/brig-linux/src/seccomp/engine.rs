@@ -3,7 +3,7 @@
 //! A static program with a compiler's output mapped into it, one thread pool, files that were opened
 //! for it, and sockets if the container has a network. If a guest breaks out of its sandbox it finds
 //! the syscalls below and no others. The filter is loaded by the helper, so that the one execveat which
-//! starts the engine must pass. Three tiers: what the engine needs is allowed; what only a
+//! starts the engine must pass; the engine then forbids it to itself, before it reads a guest. Three tiers: what the engine needs is allowed; what only a
 //! break-out would call ends the process, so that it shows; the rest fails with EPERM, and what is
 //! newer than the table with ENOSYS.
 
@@ -142,12 +142,11 @@ fn policy_with(network: bool, allowed: &[&[&str]]) -> LinuxSeccomp {
     rules.push(Rule::allow(&["clone"]).when(masked(0, CLONE_THREAD, CLONE_THREAD)));
     // Its flags lie behind a pointer; C libraries fall back to clone.
     rules.push(Rule::errno(&["clone3"], ENOSYS).into());
-    // Loaded before the engine itself is executed, from a descriptor. What a break-out could execute
-    // that way (a memfd) has these walls too, and gains nothing: no_new_privs.
+    // Loaded before the engine itself is executed, from a descriptor. The engine's own filter ends this.
     rules.push(allow_equal("execveat", 4, AT_EMPTY_PATH));
     let by_name = arg(4, LinuxSeccompOperator::ScmpCmpNe, AT_EMPTY_PATH);
     rules.push(Rule::kill_process(&["execveat"]).when(by_name));
-    // The helper's last capabilities go after the filter has come; nobody gets any back.
+    // The helper's last capabilities go after the filter has come; the engine's own filter ends this too.
     rules.push(Rule::allow(&["capset"]).into());
     // Limits of other processes aren't its business.
     rules.push(allow_equal("prlimit64", 0, 0));

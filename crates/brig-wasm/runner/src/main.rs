@@ -47,6 +47,10 @@ fn run() -> ! {
     // Before anything is opened, which could get the numbers if they are free.
     let (report, request) = (inherited::report(), inherited::request());
     *REPORT.lock().unwrap_or_else(PoisonError::into_inner) = report.ok();
+    // While there is one thread, and nothing of the guest has been read.
+    if let Err(error) = brig_wasm::no_more_programs() {
+        end(&Ending::start_failed(format!("the runner {error}: {}", error.source)));
+    }
     let request = request.and_then(read).and_then(|bytes| RunRequest::decode(&bytes).map_err(other));
     let request = match request {
         Ok(request) => request,

@@ -1,4 +1,5 @@
-//! From a binary, or text, to compiled code in a file. Runs in a process with limits: the binary may be hostile.
+//! From a binary, or text, to compiled code in a file. Runs in a process with limits and
+//! without rights: the binary may be hostile.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,11 +12,12 @@ use wasmtime::{Engine, Module};
 
 use super::config::{Purpose, engine};
 use super::linker;
+use super::walls::{self, WallError};
 use crate::form::{self, Encoding, Form};
 use crate::request::{CompileFailure, CompileReport, CompileRequest};
 
-/// Compiles for a container of its own, as the request says, under its limits, which this process keeps for the rest of
-/// its life.
+/// Compiles for a container of its own, as the request says, under its limits and behind walls, which this process keeps
+/// for the rest of its life. Before there are other threads: the walls are around those that come later.
 pub fn compile(request: &CompileRequest) -> CompileReport {
     report(compile_file(request, Purpose::CompileForProcess))
 }
@@ -41,6 +43,9 @@ fn compile_file(request: &CompileRequest, purpose: Purpose) -> Result<(Form, u64
     // A core file of a compiler that was stopped helps nobody.
     limit(Resource::Core, Some(0), 0)?;
     let source = read(&request.source)?;
+    let mut output = create(&request.output)?;
+    // Everything is at hand, and nothing of it has been looked at.
+    walls::around_compiler().map_err(unwalled)?;
     let binary = binary(&source)?;
     let form = Form::detect(&binary).map_err(invalid)?;
     if request.runnable_only {
@@ -48,7 +53,7 @@ fn compile_file(request: &CompileRequest, purpose: Purpose) -> Result<(Form, u64
     }
     let engine = engine(purpose, &request.identity).map_err(|error| invalid(format!("{error:#}")))?;
     let compiled = translate(&engine, &binary, &form, request.runnable_only)?;
-    write(&request.output, &compiled)?;
+    output.write_all(&compiled).map_err(unwritten(&request.output))?;
     // The length of a vector fits.
     Ok((form, u64::try_from(compiled.len()).unwrap_or(u64::MAX)))
 }
@@ -94,10 +99,17 @@ fn translate(engine: &Engine, binary: &[u8], form: &Form, link: bool) -> Result<
     }
 }
 
-fn write(path: &Path, compiled: &[u8]) -> Result<(), Refusal> {
-    File::create(path)
-        .and_then(|mut file| file.write_all(compiled))
-        .map_err(|error| (CompileFailure::Io, format!("`{}` can't be written: {error}", path.display())))
+fn create(path: &Path) -> Result<File, Refusal> {
+    File::create(path).map_err(unwritten(path))
+}
+
+fn unwritten(path: &Path) -> impl Fn(io::Error) -> Refusal {
+    move |error| (CompileFailure::Io, format!("`{}` can't be written: {error}", path.display()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unwalled(error: WallError) -> Refusal {
+    (CompileFailure::Io, format!("the compiler {error}: {}", error.source))
 }
 
 fn invalid(error: impl ToString) -> Refusal {

@@ -1,4 +1,4 @@
-//! Compiled code from files. All of this crate's unsafe code is here.
+//! Compiled code from files. All of this crate's unsafe code is here, but for the system calls in [`super::sys`].
 
 #![allow(unsafe_code, reason = "loading machine code is unsafe by nature; the proofs are below")]
 
