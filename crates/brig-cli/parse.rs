@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, FromArgMatches, Parser};
 
 use crate::args::{Cli, Command, Globals};
 
@@ -66,6 +66,8 @@ fn of<A: Args>(rest: &[OsString], wrap: impl FnOnce(A) -> Command) -> Option<Cli
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
