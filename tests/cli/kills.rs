@@ -112,6 +112,52 @@ fn a_container_outlives_the_command_that_started_it() {
     let _ = env.brig(&["logs", "survivor"]).success().prints("survived\n");
 }
 
+/// A cgroup as a session or a service has one; removed with the test.
+struct CreatorsCgroup(std::path::PathBuf);
+
+impl CreatorsCgroup {
+    fn make() -> Option<Self> {
+        let name = format!("brig-test-creator-{}", std::process::id());
+        let parents = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
+        let parent = parents.into_iter().find(|parent| parent.join("cgroup.subtree_control").exists())?;
+        let dir = parent.join(name);
+        std::fs::create_dir(&dir).ok().map(|()| Self(dir))
+    }
+
+    fn processes(&self) -> String {
+        std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap()
+    }
+}
+
+impl Drop for CreatorsCgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_detached_container_leaves_its_creators_cgroup() {
+    let env = need!(with_busybox());
+    let Some(creator) = CreatorsCgroup::make() else {
+        eprintln!("skipped: no cgroup v2 can be made here");
+        return;
+    };
+    let script = format!(
+        "echo 0 > {}/cgroup.procs && exec {} run -d --name survivor busybox sleep 60",
+        creator.0.display(),
+        env!("CARGO_BIN_EXE_brig")
+    );
+    let _ = env.program("sh", &["-c", &script]).run().success();
+    // Whoever ends the session now finds nobody in it.
+    eventually("nothing of it is in there", || creator.processes().is_empty());
+    let state = env.brig(&["inspect", "survivor"]).success().json()[0]["State"].clone();
+    assert_eq!(state["Status"], "running");
+    let supervisor = state["SupervisorPid"].as_u64().unwrap();
+    let cgroups = std::fs::read_to_string(format!("/proc/{supervisor}/cgroup")).unwrap();
+    assert!(cgroups.lines().any(|line| line.ends_with("/brig/supervisors")), "{cgroups}");
+    let _ = env.brig(&["rm", "-f", "survivor"]).success();
+}
+
 #[test]
 fn a_killed_supervisor_takes_its_container_along() {
     need!(need_containers());

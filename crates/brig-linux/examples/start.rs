@@ -106,5 +106,6 @@ fn supervisor(id: &str, dir: &Path, container: &Path, run_dir: &Path) -> Supervi
         stop_signal: 15,
         auto_remove: false,
         exec_refused: None,
+        cgroups: Vec::new(),
     }
 }

@@ -10,6 +10,8 @@ use crate::seccomp::KernelVersion;
 use crate::sys;
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+/// Where the supervisors are, beside the cgroups of their containers. No container's id.
+const SUPERVISORS: &str = "brig/supervisors";
 /// `statfs` of a v2 hierarchy (`linux/magic.h`).
 const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 /// A user namespace whose root can do something: security modules may give one without any powers.
@@ -118,6 +120,18 @@ impl Cgroups {
         let known = matches!(self.mode, CgroupMode::V1 | CgroupMode::Hybrid);
         let path = Path::new(CGROUP_ROOT).join(controller);
         (known && path.join("cgroup.procs").exists()).then_some(path)
+    }
+
+    /// The cgroups for supervisors: in the hierarchy by which a service manager ends sessions and services, and in the
+    /// one that limits memory. Each is one more move. None where this process may not make them.
+    pub fn of_supervisors(&self) -> Vec<PathBuf> {
+        let legacy: &[&str] = match self.mode {
+            CgroupMode::V1 => &["systemd", "memory"],
+            CgroupMode::Hybrid => &["memory"],
+            CgroupMode::V2 | CgroupMode::None => &[],
+        };
+        let legacy = legacy.iter().filter(|_| self.legacy_writable).filter_map(|name| self.legacy(name));
+        self.unified.iter().cloned().chain(legacy).map(|parent| parent.join(SUPERVISORS)).collect()
     }
 
     /// The controllers that v2 cgroups made by this process can have.

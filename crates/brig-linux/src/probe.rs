@@ -47,6 +47,7 @@ pub fn probe(host: &Host) -> Vec<Finding> {
         user_namespaces(host),
         cgroups(host),
         controllers(host),
+        supervisors(host),
         overlay(),
         seccomp(),
         landlock(),
@@ -122,6 +123,21 @@ fn controllers(host: &Host) -> Finding {
         "boot with the controllers switched on"
     };
     Finding::new(name, Verdict::Limited, format!("can't be set: {}", missing.join(", "))).fix(fix)
+}
+
+/// Whether supervisors have cgroups of their own.
+fn supervisors(host: &Host) -> Finding {
+    let name = "supervisors";
+    if !host.cgroups.of_supervisors().is_empty() {
+        return Finding::new(name, Verdict::Good, "in a cgroup of their own");
+    }
+    let detail = "in the cgroup of whoever starts a container: it may end with that session or service";
+    let finding = Finding::new(name, Verdict::Limited, detail);
+    if host.rootless {
+        finding.fix("with cgroup v2 and systemd: systemd-run --user --scope -p Delegate=yes brig …")
+    } else {
+        finding
+    }
 }
 
 fn overlay() -> Finding {

@@ -17,7 +17,7 @@ pub use crate::payload::{
 };
 
 /// The version of the encoding; helper and library must have the same.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
 pub const REPORT_FD: i32 = 3;
@@ -73,6 +73,9 @@ pub struct SupervisorPlan {
     pub auto_remove: bool,
     /// Whether other processes may be run in it (`exec`); a sentence why not, where not.
     pub exec_refused: Option<String>,
+    /// The cgroup of the supervisors in each hierarchy in which this one shall leave its creator's. They are made when
+    /// they are missing, and stay.
+    pub cgroups: Vec<PathBuf>,
 }
 
 impl Plan {

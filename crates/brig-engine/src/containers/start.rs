@@ -111,6 +111,7 @@ impl Engine {
             stop_signal: spec.stop_signal,
             auto_remove: spec.auto_remove,
             exec_refused: wasm.then(|| "a wasm container has no other programs in it".into()),
+            cgroups: self.host().cgroups.of_supervisors(),
         }
     }
 

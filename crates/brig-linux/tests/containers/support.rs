@@ -138,6 +138,7 @@ impl Machine {
             stop_signal: 15,
             auto_remove: false,
             exec_refused: None,
+            cgroups: Vec::new(),
         };
         change(&mut supervisor);
         let plan = Plan { version: PLAN_VERSION, supervisor, payload };

@@ -1,6 +1,7 @@
 //! The supervisor: the small process that owns one container. `docs/supervisor.md` tells its life and its protocol.
 
 mod birth;
+mod cgroup;
 mod connection;
 mod ending;
 mod journal;
@@ -143,6 +144,7 @@ impl Start {
             first.patient = true;
         }
         let timeout = plan.timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        let move_out = cgroup::moving_time(&plan.cgroups, plan.attach);
         Server {
             plan: self.plan,
             journal: self.journal,
@@ -153,7 +155,7 @@ impl Start {
             owner: sys::effective_uid(),
             sessions: vec![session],
             connections: vec![first],
-            timers: Timers { timeout, ..Timers::default() },
+            timers: Timers { timeout, move_out, ..Timers::default() },
             last_session: MAIN,
             scratch: server::scratch(),
         }

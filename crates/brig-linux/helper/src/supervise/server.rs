@@ -70,6 +70,8 @@ pub(super) struct Timers {
     pub(super) kill: Option<Instant>,
     /// Accept again.
     pub(super) accept: Option<Instant>,
+    /// Leave the creator's cgroups.
+    pub(super) move_out: Option<Instant>,
     /// The time is over: SIGKILL was sent for it.
     pub(super) timed_out: bool,
     /// SIGKILL was sent, for whatever reason.
@@ -330,9 +332,10 @@ impl Server {
 
     /// Milliseconds until the next timer, for `poll`.
     fn next_timer(&self) -> i32 {
-        let Timers { timeout, kill, accept, .. } = self.timers;
+        let Timers { timeout, kill, accept, move_out, .. } = self.timers;
         let stalls = self.connections.iter().filter_map(|connection| connection.stalls_at(STALL));
-        let Some(next) = [timeout, kill, accept].into_iter().flatten().chain(stalls).min() else { return -1 };
+        let timers = [timeout, kill, accept, move_out].into_iter().flatten();
+        let Some(next) = timers.chain(stalls).min() else { return -1 };
         let rest = next.saturating_duration_since(Instant::now());
         // Rounded up: a timer that isn't due yet would be waited for in a busy loop.
         i32::try_from(rest.as_millis().saturating_add(1)).unwrap_or(i32::MAX)
@@ -348,6 +351,9 @@ impl Server {
             && let Err(error) = self.signal_payload(libc::SIGKILL)
         {
             self.journal.warn(format!("can't kill the payload: {error}"));
+        }
+        if due(&mut self.timers.move_out) {
+            self.leave_creators_cgroups();
         }
     }
 

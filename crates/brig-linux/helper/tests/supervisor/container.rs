@@ -64,6 +64,7 @@ impl Container {
             stop_signal: libc::SIGTERM,
             auto_remove: false,
             exec_refused: None,
+            cgroups: Vec::new(),
         };
         let plan = Plan { version: PLAN_VERSION, supervisor, payload: payload(args) };
         Self { roots, paths, plan, dir }

@@ -95,6 +95,65 @@ fn a_lost_containers_cgroups_are_swept_or_taken_over() {
     }
 }
 
+/// The cgroups that a process is in, with their hierarchies.
+fn cgroups_of(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap()
+}
+
+/// A cgroup for the supervisor, in a hierarchy in which the payload gets none.
+fn supervisors(container: &mut Container) -> Option<(Cgroups, String)> {
+    let cgroups = Cgroups::give(container, &["memory"])?;
+    container.plan.payload.cgroup = CgroupPlan::default();
+    container.plan.supervisor.cgroups.clone_from(&cgroups.0);
+    let name = cgroups.0[0].file_name().unwrap().to_string_lossy().into_owned();
+    Some((cgroups, format!(":memory:/{name}\n")))
+}
+
+#[test]
+fn the_supervisor_of_a_detached_container_leaves_its_creators_cgroup() {
+    // Twice into the same, made and found.
+    let mut container = Container::new("exec sleep 60");
+    let Some((cgroups, line)) = supervisors(&mut container) else { return };
+    for _ in 0..2 {
+        let running = container.start();
+        eventually("it has moved", || cgroups_of(running.helper_pid()).contains(&line));
+        // The payload has what its own plan says.
+        assert!(!cgroups_of(container.state().payload.unwrap().pid).contains(&line));
+        assert_eq!(container.state().cgroups, [] as [PathBuf; 0]);
+        container.connect().signal(libc::SIGKILL).unwrap();
+        running.wait();
+    }
+    assert_eq!(std::fs::read_to_string(cgroups.0[0].join("cgroup.procs")).unwrap(), "");
+}
+
+#[test]
+fn a_short_foreground_container_pays_for_no_move() {
+    let mut container = Container::new("exit 3").attached();
+    let Some((cgroups, line)) = supervisors(&mut container) else { return };
+    assert_eq!(container.start().output().0.code, 3);
+    assert!(!cgroups.0[0].exists());
+    let mut container = Container::new("exec sleep 60").attached();
+    container.plan.supervisor.cgroups.clone_from(&cgroups.0);
+    let running = container.start();
+    eventually("it has moved", || cgroups_of(running.helper_pid()).contains(&line));
+    container.connect().signal(libc::SIGKILL).unwrap();
+    running.output();
+}
+
+#[test]
+fn a_supervisor_that_can_t_leave_says_so_and_goes_on() {
+    let mut container = Container::new("exec sleep 60");
+    let nowhere = Path::new("/proc/self/brig/supervisors");
+    container.plan.supervisor.cgroups = vec![nowhere.to_owned()];
+    let running = container.start();
+    let mut client = container.connect();
+    eventually("it has tried", || !client.status().unwrap().warnings.is_empty());
+    let warnings = client.status().unwrap().warnings;
+    assert!(warnings[0].contains("can't enter the cgroup `/proc/self/brig/supervisors`"), "{warnings:?}");
+    client.signal(libc::SIGKILL).unwrap();
+    running.wait();
+}
+
 /// Cgroups of a test, of this machine's v1 hierarchies; removed with it.
 struct Cgroups(Vec<PathBuf>);
 
