@@ -66,6 +66,9 @@ fn a_push_sends_the_bytes_that_were_pulled() {
     let _ = env.brig(&["pull", "-q", &name]).success();
     let _ = env.brig(&["tag", &name, &copy]).success();
     let _ = env.brig(&["push", &copy]).success().shows(&image.digest().to_string());
+    // The registry has the blobs in the other repository, so they were mounted and not sent.
+    assert_eq!(registry.count("POST", "/v2/two/blobs/uploads/"), image.blobs.len());
+    assert_eq!(registry.count("PUT", "/blobs/uploads/") + registry.count("PATCH", "/blobs/uploads/"), 0);
     let (media_type, bytes) = registry.manifest("two", "v2").unwrap();
     assert_eq!(bytes, image.document.bytes);
     assert_eq!(media_type, image.document.media_type);
@@ -123,6 +126,51 @@ fn archives_and_layouts_of_every_kind_are_loaded() {
         .run()
         .success()
         .shows("example.com/stdin:v1");
+}
+
+#[test]
+fn a_compressed_archive_is_loaded() {
+    let env = env();
+    let archive = env.write("oci.tar", small("a").build().oci_archive(Some("example.com/a:v1")));
+    let gzip = std::process::Command::new("gzip").arg("-k").arg(&archive).status().unwrap();
+    assert!(gzip.success());
+    let archive = archive.with_extension("tar.gz");
+    let _ = env.brig(&["load", "-i", archive.to_str().unwrap()]).success().shows("example.com/a:v1");
+    let bytes = fs::read(archive).unwrap();
+    let _ = env.command(&["load"]).stdin(bytes).run().success().shows("example.com/a:v1");
+}
+
+#[test]
+fn an_image_without_a_full_name_wants_one() {
+    let env = env();
+    let image = small("a").build();
+    let word = env.write("word.tar", image.oci_archive(Some("latest")));
+    let load = ["load", "-i", word.to_str().unwrap()];
+    let _ = env.brig(&load).fails().says("the archive calls it `latest` only");
+    let _ =
+        env.brig(&[&load[..], &["--tag", "app"]].concat()).success().shows("docker.io/library/app:latest");
+    let other = "sha256:".to_owned() + &"0".repeat(64);
+    let lie = env.write("lie.tar", image.oci_archive(Some(&format!("example.com/app@{other}"))));
+    let _ = env.brig(&["load", "-i", lie.to_str().unwrap()]).fails().says("the image has the digest");
+}
+
+#[test]
+fn what_was_pulled_by_digest_is_saved_without_a_tag() {
+    let (here, there) = (env(), env());
+    let registry = here.registry();
+    let image = small("a").build();
+    image.push(&registry, "app:v1");
+    let name = registry.reference(&format!("app@{}", image.digest()));
+    let archive = here.work().join("saved.tar");
+    let archive = archive.to_str().unwrap();
+    let _ = here.brig(&["pull", "-q", &name]).success();
+    let _ = here.brig(&["save", "-o", archive, &name]).success();
+    let _ = there.brig(&["load", "-i", archive]).success().shows(&name);
+    let mut docker = tar::Archive::new(fs::File::open(archive).unwrap());
+    let mut manifest = docker.entries().unwrap().map(Result::unwrap);
+    let manifest = manifest.find(|entry| entry.path().unwrap().as_os_str() == "manifest.json").unwrap();
+    let manifest: serde_json::Value = serde_json::from_reader(manifest).unwrap();
+    assert_eq!(manifest[0]["RepoTags"], serde_json::Value::Null);
 }
 
 #[test]

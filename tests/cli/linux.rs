@@ -536,7 +536,8 @@ fn a_container_that_starts_twice_runs_once() {
 #[test]
 fn waiting_begins_before_the_start() {
     let env = need!(with_busybox());
-    for rm in [&["create", "--name", "later"][..], &["create", "--name", "later", "--rm"]] {
+    let ways = [&["create", "--name", "later"][..], &["create", "--name", "later", "--rm"]];
+    for rm in ways.into_iter().cycle().take(8) {
         let _ = env.brig(&[rm, &["busybox", "sh", "-c", "exit 6"]].concat()).success();
         let waiting = env.command(&["wait", "later"]).spawn();
         std::thread::sleep(std::time::Duration::from_millis(200));

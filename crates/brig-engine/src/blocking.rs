@@ -89,12 +89,17 @@ impl Engine {
         &self.0.host
     }
 
-    /// Takes over a supervisor, and reaps those that have ended.
+    /// Takes over a supervisor, to be reaped when it has ended.
     pub(crate) fn adopt(&self, supervisor: Child) {
+        self.reap();
+        self.0.supervisors.lock().unwrap_or_else(PoisonError::into_inner).push(supervisor);
+    }
+
+    /// Reaps the supervisors of this engine that have ended, and no other child of the host program.
+    pub(crate) fn reap(&self) {
         let mut supervisors = self.0.supervisors.lock().unwrap_or_else(PoisonError::into_inner);
         // One that can't be waited for was reaped by the host program, which may do so.
         supervisors.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        supervisors.push(supervisor);
     }
 
     /// Whether this is the first time, on this root, that something is said.
@@ -154,4 +159,30 @@ fn roots(options: &EngineOptions) -> Result<Roots> {
         runtime.is_dir().then(|| runtime.join("brig"))
     });
     Ok(Roots::new(root, run_root))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn ended_supervisors_are_reaped_by_any_look_and_other_children_left_alone() {
+        let dir = std::env::temp_dir().join(format!("brig-reap-{}", std::process::id()));
+        let options = EngineOptions { root: Some(dir.clone()), ..EngineOptions::default() };
+        let engine = Engine::open(options).unwrap();
+        let spawn = || Command::new("true").spawn().unwrap();
+        let (supervisor, mut other) = (spawn(), spawn());
+        let proc = PathBuf::from(format!("/proc/{}", supervisor.id()));
+        engine.adopt(supervisor);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while proc.exists() {
+            assert!(Instant::now() < deadline, "a zombie is left");
+            engine.containers().unwrap();
+        }
+        assert!(other.wait().unwrap().success());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

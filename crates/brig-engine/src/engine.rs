@@ -111,16 +111,17 @@ impl Engine {
         self.call(move |engine| engine.kill(&name, signal)).await
     }
 
-    /// Asks the container to stop, and kills it after `grace`.
+    /// Asks the container to stop, and kills it after `grace`. Dropping the future ends the wait; the container was
+    /// asked all the same.
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<ExitStatus> {
-        let name = name.to_owned();
-        self.call(move |engine| engine.stop(&name, None, grace)).await
+        let (engine, name) = (self.0.clone(), name.to_owned());
+        threads::cancellable(move |cancel| engine.stop_until(&name, None, grace, cancel)).await
     }
 
-    /// Waits until the container has ended. A dropped future leaves a thread that waits on; it ends with the container.
+    /// Waits until the container has ended. Dropping the future ends the wait, and leaves the container as it is.
     pub async fn wait(&self, name: &str) -> Result<ExitStatus> {
-        let name = name.to_owned();
-        self.call(move |engine| engine.wait(&name)).await
+        let (engine, name) = (self.0.clone(), name.to_owned());
+        threads::cancellable(move |cancel| engine.wait_until(&name, cancel)).await
     }
 
     /// What the container has printed up to now.

@@ -5,7 +5,7 @@ use brig_runtime::client::{AttachEnd, AttachIo, Supervisor};
 
 use crate::containers::client_error;
 use crate::error::{Error, Result};
-use crate::threads;
+use crate::threads::{self, Cancel};
 
 /// A process that was started in a container.
 #[derive(Debug)]
@@ -31,12 +31,14 @@ impl Session {
         Self { name, supervisor }
     }
 
-    /// Waits for its end, and collects its output. Dropping the future leaves the process running.
+    /// Waits for its end, and collects its output. Dropping the future closes the
+    /// session: the process loses its standard input, and what it prints is no longer kept.
     pub async fn output(self) -> Result<SessionOutput> {
-        threads::blocking(move || self.collect()).await
+        threads::cancellable(move |cancel| self.collect(cancel)).await
     }
 
-    fn collect(mut self) -> Result<SessionOutput> {
+    fn collect(mut self, cancel: &Cancel) -> Result<SessionOutput> {
+        cancel.watch(&self.supervisor)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let io =
             AttachIo { stdin: None, stdout: &mut stdout, stderr: &mut stderr, detach_keys: &[], wake: None };

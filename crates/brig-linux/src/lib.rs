@@ -10,8 +10,8 @@
 //! - [`Host`]: what this machine allows: cgroup hierarchies, user namespaces, kernel. [`probe`] explains it for people.
 //! - [`default_spec`](default_spec()): docker's defaults as a spec.
 //! - [`plan_linux`], [`plan_engine`]: data for the helper. Everything that is asked for, or an error.
-//! - [`Helper`]: the small static program that enters the container, embedded here and executed from a sealed copy. No
-//!   Rust runs after `fork` in the caller, which may have threads and gigabytes.
+//! - [`Helper`]: the small static program that enters the container, embedded here and executed from where no container
+//!   can write to it. No Rust runs after `fork` in the caller, which may have threads and gigabytes.
 //! - [`seccomp`]: policies compiled to filters.
 
 mod capabilities;

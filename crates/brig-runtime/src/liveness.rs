@@ -147,16 +147,28 @@ pub fn retire(paths: &ContainerPaths, patience: Duration) -> Result<ChangeLock, 
     Ok(lock)
 }
 
-/// Whether nobody will ever start a container that its creator was to start at once: that one is gone, and no supervisor
-/// is on its way.
-pub fn is_abandoned(paths: &ContainerPaths, record: &StateRecord) -> Result<bool, LivenessError> {
-    let Some(creator) = record.creator.filter(|_| record.state == State::Created) else { return Ok(false) };
-    if in_this_boot(record) && creator.exists() {
-        return Ok(false);
+/// Claims a container that its creator was to start at once, and that nobody will start any more: the creator is gone.
+/// Nobody can start it while the lock is held that this returns. `None` for any other container.
+pub fn claim_abandoned(
+    paths: &ContainerPaths,
+    record: &StateRecord,
+) -> Result<Option<ChangeLock>, LivenessError> {
+    if !is_abandoned(record) {
+        return Ok(None);
     }
-    // A creator that was killed just after it had made a supervisor: that one goes on, and writes `running` before it
-    // lets the lock go.
-    Ok(!held(paths)? && StateRecord::read(&paths.state())? == *record)
+    let lock = match change_lock(paths, Duration::ZERO) {
+        Ok(lock) => lock,
+        // The creator was killed just after it had made a supervisor, and that one goes on.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(source) => return Err(LivenessError::Lock { path: paths.lock(), source }),
+    };
+    // It may have come and gone before the lock was taken.
+    Ok(is_abandoned(&StateRecord::read(&paths.state())?).then_some(lock))
+}
+
+fn is_abandoned(record: &StateRecord) -> bool {
+    let waits_for = record.creator.filter(|_| record.state == State::Created);
+    waits_for.is_some_and(|creator| !in_this_boot(record) || !creator.exists())
 }
 
 fn held(paths: &ContainerPaths) -> Result<bool, LivenessError> {
@@ -272,7 +284,7 @@ mod tests {
         let abandoned = |creator, state| {
             let record = StateRecord { creator, state, ..record.clone() };
             record.write(&paths.state()).unwrap();
-            is_abandoned(&paths, &record).unwrap()
+            claim_abandoned(&paths, &record).unwrap().is_some()
         };
         let own = ProcessId::own().unwrap();
         let gone = ProcessId { start_time: own.start_time + 1, ..own };

@@ -212,7 +212,8 @@ impl Engine {
                         continue;
                     }
                     if wanted.is_some() {
-                        let holder = self.name_holder(&name)?.unwrap_or_default();
+                        // Its holder may have gone in this moment.
+                        let Some(holder) = self.name_holder(&name)? else { continue };
                         return Err(Error::NameInUse { name, holder: holder.chars().take(12).collect() });
                     }
                 }

@@ -5,7 +5,7 @@ use std::io;
 
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord};
 
-use brig_runtime::liveness::{LivenessError, is_abandoned};
+use brig_runtime::liveness::{LivenessError, claim_abandoned};
 use brig_runtime::record::RecordError;
 
 use crate::blocking::Engine;
@@ -88,6 +88,7 @@ impl Engine {
 
     /// One container as it is now. A record whose supervisor or boot is gone is mended on the way.
     pub fn container(&self, name: &str) -> Result<ContainerInfo> {
+        self.reap();
         let id = self.find(name)?;
         self.container_by_id(&id)
     }
@@ -103,10 +104,13 @@ impl Engine {
         }
         let state = observed.record;
         // What the supervisor would have done, had it lived: a container of `--rm` that has ended goes.
-        // So does one that `run` had made and couldn't start any more.
-        let ended = state.state == State::Stopped && !is_alive(&paths)?;
-        if spec.auto_remove && (ended || is_abandoned(&paths, &state)?) {
+        if spec.auto_remove && state.state == State::Stopped && !is_alive(&paths)? {
             self.remove_files(&paths, id, false)?;
+            return Err(Error::ContainerNotFound { name: spec.name });
+        }
+        // So does one that `run` had made and can't start any more.
+        if let Some(lock) = claim_abandoned(&paths, &state)? {
+            self.remove_locked(&paths, id, Some(lock))?;
             return Err(Error::ContainerNotFound { name: spec.name });
         }
         Ok(ContainerInfo { spec, state })
@@ -114,6 +118,7 @@ impl Engine {
 
     /// All containers, newest first. One whose creation was cut off is shown as far as it got.
     pub fn containers(&self) -> Result<Vec<ContainerInfo>> {
+        self.reap();
         let mut all = Vec::new();
         for id in self.container_ids()? {
             match self.container_by_id(&id) {

@@ -11,6 +11,7 @@ use brig_runtime::{Event, ExitStatus, State, Timestamp};
 use super::find::ContainerInfo;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
+use crate::threads::Cancel;
 
 /// How often a container is looked at that is waited for before it was started.
 const LOOK: Duration = Duration::from_millis(50);
@@ -31,6 +32,16 @@ impl Engine {
 
     /// Asks a container to stop, and kills it after `grace`. Gives how it ended; a stopped one has ended already.
     pub fn stop(&self, name: &str, signal: Option<i32>, grace: Duration) -> Result<ExitStatus> {
+        self.stop_until(name, signal, grace, &Cancel::default())
+    }
+
+    pub(crate) fn stop_until(
+        &self,
+        name: &str,
+        signal: Option<i32>,
+        grace: Duration,
+        cancel: &Cancel,
+    ) -> Result<ExitStatus> {
         let container = self.container(name)?;
         if container.state.state == State::Stopped {
             return ended(&container, "stop");
@@ -38,10 +49,11 @@ impl Engine {
         let signal = signal.unwrap_or(container.spec.stop_signal);
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let stopped = self.supervisor(&container, "stop").and_then(|mut supervisor| {
+            cancel.watch(&supervisor)?;
             supervisor.stop(signal, grace_ms).map_err(client_error(&container.spec.name))
         });
         let status = match stopped {
-            Err(error) if ended_meanwhile(&error) => self.wait(&container.spec.id)?,
+            Err(error) if ended_meanwhile(&error) => self.wait_until(&container.spec.id, cancel)?,
             stopped => stopped?,
         };
         self.record_event(&Event::container("stop", &container.spec.id).with("name", &container.spec.name))?;
@@ -58,45 +70,57 @@ impl Engine {
     /// Waits until the container has ended, and gives how. One that was never started is waited for until it was
     /// started and has ended.
     pub fn wait(&self, name: &str) -> Result<ExitStatus> {
+        self.wait_until(name, &Cancel::default())
+    }
+
+    /// As `wait`, unless it is cancelled.
+    pub(crate) fn wait_until(&self, name: &str, cancel: &Cancel) -> Result<ExitStatus> {
         let mut container = self.container(name)?;
         while container.state.state == State::Created {
+            cancel.check()?;
             std::thread::sleep(LOOK);
             container = match self.container_by_id(&container.spec.id) {
                 Ok(now) => now,
                 // With `--rm` it may have come and gone between two looks.
-                Err(_) if !self.roots().container(&container.spec.id).dir().exists() => {
-                    let gone = || Error::ContainerNotFound { name: name.into() };
-                    return self.recorded_end(&container)?.ok_or_else(gone);
-                }
-                Err(error) => return Err(error),
+                Err(error) => return self.end_of_gone(&container, error),
             };
         }
         if !container.state.state.is_active() {
             return ended(&container, "wait for");
         }
-        let waited = self
-            .connect(&container)
-            .and_then(|mut supervisor| supervisor.wait().map_err(client_error(&container.spec.name)));
+        let waited = self.connect(&container).and_then(|mut supervisor| {
+            cancel.watch(&supervisor)?;
+            supervisor.wait().map_err(client_error(&container.spec.name))
+        });
+        self.reap();
         match waited {
             Ok(status) => Ok(status),
             // It ended between the two calls: the record says how.
             Err(error) => match self.container_by_id(&container.spec.id) {
                 Ok(now) if !now.state.state.is_active() => ended(&now, "wait for"),
-                _ => Err(error),
+                Ok(_) => Err(error),
+                Err(_) => self.end_of_gone(&container, error),
             },
         }
     }
 
-    /// How a container ended that is gone, from the events.
-    fn recorded_end(&self, container: &ContainerInfo) -> Result<Option<ExitStatus>> {
-        let mut code = None;
-        for event in self.events(Some(container.spec.created_at), Some(Timestamp::now()))? {
+    /// How a container ended that is gone, or going: from the events. Without one, `error` is told if it is there after
+    /// all.
+    fn end_of_gone(&self, container: &ContainerInfo, error: Error) -> Result<ExitStatus> {
+        let (spec, mut code) = (&container.spec, None);
+        let since = container.state.started_at.unwrap_or(spec.created_at);
+        for event in self.events(Some(since), Some(Timestamp::now()))? {
             let event = event?;
-            if event.id == container.spec.id && event.action == "die" {
+            if event.id == spec.id && event.action == "die" {
                 code = event.attributes.get("exitCode").and_then(|code| code.parse().ok());
             }
         }
-        Ok(code.map(ExitStatus::exited))
+        let paths = self.roots().container(&spec.id);
+        match code {
+            Some(code) => Ok(ExitStatus::exited(code)),
+            None if paths.spec().exists() && paths.state().exists() => Err(error),
+            None => Err(Error::ContainerNotFound { name: spec.name.clone() }),
+        }
     }
 
     /// What the container printed.

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use brig_runtime::liveness::{LivenessError, retire};
+use brig_runtime::lock::ChangeLock;
 use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State};
 
@@ -52,21 +53,34 @@ impl Engine {
     /// Removes everything of a container that has ended; waits for a supervisor that is still cleaning up, and cleans
     /// up in the place of one that was killed.
     pub(crate) fn remove_files(&self, paths: &ContainerPaths, id: &str, force: bool) -> Result<()> {
-        let _nobody_starts_it = match retire(paths, PATIENCE) {
+        let lock = match retire(paths, PATIENCE) {
             Ok(lock) => Some(lock),
             // A damaged record names no cgroups.
             Err(LivenessError::Record { .. }) if force => None,
             Err(error) => return Err(error.into()),
         };
+        self.remove_locked(paths, id, lock)
+    }
+
+    /// Removes everything of a container that nobody can start while the lock is held. The run directory goes last, and
+    /// the lock with it: a supervisor that waits for the lock finds it removed, and makes nothing anew.
+    pub(super) fn remove_locked(
+        &self,
+        paths: &ContainerPaths,
+        id: &str,
+        _lock: Option<ChangeLock>,
+    ) -> Result<()> {
+        // Its supervisor is gone by now.
+        self.reap();
         let spec = ContainerSpec::read(&paths.spec()).ok();
         self.mark_dead(paths)?;
-        remove_tree(paths.run_dir(), &[]).map_err(Error::io("remove", paths.run_dir()))?;
         let name = spec.as_ref().map(|spec| spec.name.as_str()).unwrap_or_default();
         if !name.is_empty() && self.name_holder(name)?.as_deref() == Some(id) {
             let path = self.roots().names().join(name);
             fs::remove_file(&path).or_else(missing_is_fine).map_err(Error::io("remove", path))?;
         }
         remove_tree(paths.dir(), &LAST).map_err(Error::io("remove", paths.dir()))?;
+        remove_tree(paths.run_dir(), &[]).map_err(Error::io("remove", paths.run_dir()))?;
         let image = spec.as_ref().map(|spec| spec.image.reference.clone()).unwrap_or_default();
         self.record_event(&Event::container("destroy", id).with("image", image).with("name", name))
     }

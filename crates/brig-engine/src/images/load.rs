@@ -44,29 +44,64 @@ impl Engine {
         self.name_loaded(loaded, tag.as_ref())
     }
 
-    /// An image without a name needs `--tag`; one tag names one image.
-    fn name_loaded(
-        &self,
-        loaded: Vec<(Option<Reference>, Descriptor)>,
-        tag: Option<&Reference>,
-    ) -> Result<Vec<String>> {
-        let unnamed = loaded.iter().filter(|(name, _)| name.is_none()).count();
-        let mut names = Vec::new();
-        for (name, descriptor) in &loaded {
-            let name = match (name, tag) {
-                (_, Some(tag)) if loaded.len() == 1 => tag.clone(),
-                (Some(name), _) => name.clone(),
-                (None, Some(tag)) if unnamed == 1 => tag.clone(),
-                (None, _) => {
-                    let problem = "the archive doesn't name it: load it with --tag REFERENCE";
-                    return Err(Error::invalid("image", descriptor.digest.to_string(), problem));
-                }
+    /// Names all images or none.
+    fn name_loaded(&self, loaded: Vec<Loaded>, tag: Option<&Reference>) -> Result<Vec<String>> {
+        let unnamed = loaded.iter().filter(|image| !matches!(image.name, Name::Full(_))).count();
+        let mut named = Vec::new();
+        for image in &loaded {
+            let name = match (&image.name, tag) {
+                (_, Some(tag)) if loaded.len() == 1 => tag,
+                (Name::Full(name), _) => name,
+                (_, Some(tag)) if unnamed == 1 => tag,
+                (name, _) => return Err(unnamed_image(&image.descriptor, name)),
             };
+            named.push((checked_name(name, &image.descriptor)?, &image.descriptor));
+        }
+        let mut names = Vec::new();
+        for (name, descriptor) in named {
             self.store().set_ref(&name, descriptor)?;
             self.record_event(&Event::image("load", &name.to_string()))?;
             names.push(name.to_string());
         }
         Ok(names)
+    }
+}
+
+/// An image of an archive, complete in the store.
+struct Loaded {
+    name: Name,
+    descriptor: Descriptor,
+}
+
+/// What an archive calls an image.
+enum Name {
+    Full(Reference),
+    /// One word, as skopeo and buildah write it after `oci:PATH:`. It may be a tag or a name.
+    Word(String),
+    None,
+}
+
+/// docker loads such an image without a name, and podman makes one up; here an image has the name that it is given.
+fn unnamed_image(descriptor: &Descriptor, name: &Name) -> Error {
+    let problem = match name {
+        Name::Word(word) => format!(
+            "the archive calls it `{word}` only, which may be a name or a tag: load it with --tag {word} or \
+             --tag REPOSITORY:{word}"
+        ),
+        _ => "the archive doesn't name it: load it with --tag REFERENCE".into(),
+    };
+    Error::invalid("image", descriptor.digest.to_string(), problem)
+}
+
+/// A name with a digest is that of this very image, whatever the archive says.
+fn checked_name(name: &Reference, descriptor: &Descriptor) -> Result<Reference> {
+    match name.digest() {
+        Some(digest) if *digest != descriptor.digest => {
+            let problem =
+                format!("the image has the digest {}: give it another name with --tag", descriptor.digest);
+            Err(Error::invalid("name", name.to_string(), problem))
+        }
+        _ => Ok(name.without_digest()),
     }
 }
 
@@ -77,7 +112,7 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn layout(&self, index: &[u8]) -> Result<Vec<(Option<Reference>, Descriptor)>> {
+    fn layout(&self, index: &[u8]) -> Result<Vec<Loaded>> {
         let document =
             Document::parse(index, Some(media_type::OCI_INDEX)).map_err(document_error("index.json"))?;
         let manifests = document.index().map(|index| index.manifests.as_slice()).unwrap_or_default();
@@ -87,7 +122,7 @@ impl Load<'_> {
         let mut loaded = Vec::new();
         for descriptor in manifests {
             self.tree(descriptor, 0)?;
-            loaded.push((reference_of(descriptor), descriptor.clone()));
+            loaded.push(Loaded { name: name_of(descriptor), descriptor: descriptor.clone() });
         }
         Ok(loaded)
     }
@@ -125,7 +160,7 @@ impl Load<'_> {
 
     /// docker's archive: layers are uncompressed tars; the manifest is made here, the config is kept, so that the
     /// image id is docker's.
-    fn docker(&self, manifest: &[u8]) -> Result<Vec<(Option<Reference>, Descriptor)>> {
+    fn docker(&self, manifest: &[u8]) -> Result<Vec<Loaded>> {
         let images: Vec<DockerImage> = serde_json::from_slice(manifest)
             .map_err(|error| self.archive.problem(format!("its `manifest.json` is not valid: {error}")))?;
         let mut loaded = Vec::new();
@@ -133,10 +168,10 @@ impl Load<'_> {
             let descriptor = self.docker_image(&image)?;
             let tags = image.repo_tags.unwrap_or_default();
             for tag in &tags {
-                loaded.push((Some(tag.parse()?), descriptor.clone()));
+                loaded.push(Loaded { name: Name::Full(tag.parse()?), descriptor: descriptor.clone() });
             }
             if tags.is_empty() {
-                loaded.push((None, descriptor));
+                loaded.push(Loaded { name: Name::None, descriptor });
             }
         }
         Ok(loaded)
@@ -226,11 +261,16 @@ fn layer_type(head: [u8; 4]) -> &'static str {
 }
 
 /// containerd writes the full name; the specification's annotation may be a mere tag.
-fn reference_of(descriptor: &Descriptor) -> Option<Reference> {
+fn name_of(descriptor: &Descriptor) -> Name {
     let annotation = |key: &str| descriptor.annotations.get(key);
-    if let Some(full) = annotation("io.containerd.image.name") {
-        return full.parse().ok();
+    let full = annotation("io.containerd.image.name").and_then(|name| name.parse().ok());
+    if let Some(full) = full {
+        return Name::Full(full);
     }
-    let name = annotation("org.opencontainers.image.ref.name")?;
-    name.contains(['/', ':']).then(|| name.parse().ok()).flatten()
+    match annotation("org.opencontainers.image.ref.name") {
+        Some(name) if name.contains(['/', ':']) => name.parse().map_or(Name::None, Name::Full),
+        // Shown in a sentence, so it must be what a tag can be.
+        Some(word) if format!("x:{word}").parse::<Reference>().is_ok() => Name::Word(word.clone()),
+        _ => Name::None,
+    }
 }

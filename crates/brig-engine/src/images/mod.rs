@@ -12,6 +12,7 @@ mod push;
 mod remove;
 mod resolve;
 mod save;
+mod tar_index;
 mod unpack;
 
 pub use choose::Wanted;

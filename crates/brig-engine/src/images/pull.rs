@@ -10,7 +10,7 @@
 //! next pull continues there; then the layer is unpacked from the finished blob.
 
 use std::io::{self, Read};
-use std::sync::mpsc as sync_mpsc;
+use std::sync::{Arc, mpsc as sync_mpsc};
 
 use brig_oci::{Descriptor, Document, Image, Reference};
 use brig_registry::Client;
@@ -47,11 +47,10 @@ pub struct PullOptions {
 impl Engine {
     /// Pulls an image: its documents, then its layers, and only then the reference.
     pub async fn pull(&self, name: &Reference, options: &PullOptions) -> Result<ResolvedImage> {
-        let client = self.registry_client()?.clone();
-        let lease = self.store().lease("pull")?;
-        let document = client.resolve(name).await?;
+        let transfer = self.transfer(name, options).await?;
+        let document = transfer.client.resolve(name).await?;
         let target = document.descriptor();
-        self.keep(&lease, &target, document.raw())?;
+        transfer.keep(&target, document.raw()).await?;
         let (chosen, reason) = pick(&name.to_string(), &document, &target, &options.wanted)?;
         let mut manifests = vec![chosen.clone()];
         if let Some(index) = document.index().filter(|_| options.all_platforms) {
@@ -59,92 +58,125 @@ impl Engine {
         }
         let mut images = Vec::new();
         for descriptor in manifests {
-            images.push(self.pull_manifest(&client, name, &lease, descriptor, &document).await?);
+            images.push(transfer.manifest(descriptor, &document).await?);
         }
-        let transfer =
-            Transfer { engine: self.clone(), client, name: name.clone(), progress: options.progress.clone() };
-        transfer.blobs(&lease, &images).await?;
-        self.store().set_ref(&name.without_digest(), &target)?;
-        self.record_event(&Event::image("pull", &name.to_string()))?;
+        let wanted = transfer.protect_layers(&images).await?;
+        transfer.blobs(wanted).await?;
         let image =
             images.into_iter().next().ok_or_else(|| Error::ImageNotFound { name: name.to_string() })?;
-        ResolvedImage::new(name.to_string(), target, image, reason, &options.wanted)
+        let resolved = ResolvedImage::new(name.to_string(), target.clone(), image, reason, &options.wanted)?;
+        transfer.finish(target).await?;
+        Ok(resolved)
     }
 
-    /// A manifest and its config.
-    async fn pull_manifest(
-        &self,
-        client: &Client,
-        name: &Reference,
-        lease: &Lease,
-        descriptor: Descriptor,
-        top: &Document,
-    ) -> Result<Image> {
-        let document =
-            if top.index().is_some() { client.manifest(name, &descriptor).await? } else { top.clone() };
-        self.keep(lease, &descriptor, document.raw())?;
-        let manifest = document.manifest().cloned().ok_or_else(|| Error::Unsupported {
-            what: format!("`{name}`"),
-            reason: "its index leads to another index: pull the inner one by digest".into(),
-        })?;
-        let config = self.pull_document(client, name, lease, &manifest.config).await?;
-        Ok(Image { descriptor, manifest, config })
-    }
-
-    /// A small blob, whole in memory: a config.
-    async fn pull_document(
-        &self,
-        client: &Client,
-        name: &Reference,
-        lease: &Lease,
-        descriptor: &Descriptor,
-    ) -> Result<Vec<u8>> {
-        if descriptor.size > brig_oci::MAX_DOCUMENT_SIZE {
-            let source = brig_oci::DocumentError::TooLarge { size: descriptor.size };
-            return Err(document_error(format!("{name}, config {}", descriptor.digest))(source));
-        }
-        lease.protect(std::slice::from_ref(&descriptor.digest), &[])?;
-        if self.store().has(&descriptor.digest)? {
-            return Ok(self.store().read_blob(&descriptor.digest, brig_oci::MAX_DOCUMENT_SIZE)?);
-        }
-        let mut stream = client.blob(name, descriptor, 0).await?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = stream.next().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        self.keep(lease, descriptor, &bytes)?;
-        Ok(bytes)
-    }
-
-    /// Puts a small blob into the store, verified against its descriptor.
-    fn keep(&self, lease: &Lease, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
-        lease.protect(std::slice::from_ref(&descriptor.digest), &[])?;
-        Ok(self.store().ingest_from(descriptor, bytes)?)
+    /// The client reads the configuration of credentials, and a lease is a file.
+    async fn transfer(&self, name: &Reference, options: &PullOptions) -> Result<Transfer> {
+        let (engine, name, progress) = (self.clone(), name.clone(), options.progress.clone());
+        blocking(move || {
+            let client = engine.registry_client()?.clone();
+            let lease = Arc::new(engine.store().lease("pull")?);
+            Ok(Transfer { engine, client, name, lease, progress })
+        })
+        .await
     }
 }
 
-/// Everything that the transfer of one blob needs.
+/// Everything that the transfer of one image needs. Whoever works for it on another thread has the lease too: dropping
+/// the pull doesn't stop what a thread has begun.
 #[derive(Clone)]
 struct Transfer {
     engine: Engine,
     client: Client,
     name: Reference,
+    lease: Arc<Lease>,
     progress: ProgressSink,
 }
 
 impl Transfer {
-    /// All layers of all images, each blob once.
-    async fn blobs(&self, lease: &Lease, images: &[Image]) -> Result<()> {
+    /// Blocking work on the store.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let this = self.clone();
+        blocking(move || work(&this)).await
+    }
+
+    /// Puts a small blob into the store, verified against its descriptor.
+    async fn keep(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+        let (descriptor, bytes) = (descriptor.clone(), bytes.to_vec());
+        self.on_thread(move |this| {
+            this.lease.protect(std::slice::from_ref(&descriptor.digest), &[])?;
+            Ok(this.engine.store().ingest_from(&descriptor, bytes.as_slice())?)
+        })
+        .await
+    }
+
+    /// A manifest and its config.
+    async fn manifest(&self, descriptor: Descriptor, top: &Document) -> Result<Image> {
+        let document = if top.index().is_some() {
+            self.client.manifest(&self.name, &descriptor).await?
+        } else {
+            top.clone()
+        };
+        self.keep(&descriptor, document.raw()).await?;
+        let manifest = document.manifest().cloned().ok_or_else(|| Error::Unsupported {
+            what: format!("`{}`", self.name),
+            reason: "its index leads to another index: pull the inner one by digest".into(),
+        })?;
+        let config = self.config(&manifest.config).await?;
+        Ok(Image { descriptor, manifest, config })
+    }
+
+    /// A small blob, whole in memory: a config.
+    async fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        if descriptor.size > brig_oci::MAX_DOCUMENT_SIZE {
+            let source = brig_oci::DocumentError::TooLarge { size: descriptor.size };
+            return Err(document_error(format!("{}, config {}", self.name, descriptor.digest))(source));
+        }
+        if let Some(bytes) = self.kept_document(descriptor).await? {
+            return Ok(bytes);
+        }
+        let mut stream = self.client.blob(&self.name, descriptor, 0).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        self.keep(descriptor, &bytes).await?;
+        Ok(bytes)
+    }
+
+    /// A document that is in the store already.
+    async fn kept_document(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>> {
+        let digest = descriptor.digest.clone();
+        self.on_thread(move |this| {
+            this.lease.protect(std::slice::from_ref(&digest), &[])?;
+            if !this.engine.store().has(&digest)? {
+                return Ok(None);
+            }
+            Ok(Some(this.engine.store().read_blob(&digest, brig_oci::MAX_DOCUMENT_SIZE)?))
+        })
+        .await
+    }
+
+    /// The layers of all images, each blob once. From here on nobody takes them for garbage.
+    async fn protect_layers(&self, images: &[Image]) -> Result<Vec<(Descriptor, Option<Unpack>)>> {
         let mut wanted: Vec<(Descriptor, Option<Unpack>)> = Vec::new();
+        let (mut digests, mut diff_ids) = (Vec::new(), Vec::new());
         for image in images {
             for (layer, unpack) in layers_of(image)? {
-                let diff_ids: Vec<_> = unpack.iter().map(|unpack| unpack.diff_id.clone()).collect();
-                lease.protect(std::slice::from_ref(&layer.digest), &diff_ids)?;
+                digests.push(layer.digest.clone());
+                diff_ids.extend(unpack.iter().map(|unpack| unpack.diff_id.clone()));
                 if !wanted.iter().any(|(have, _)| have.digest == layer.digest) {
                     wanted.push((layer, unpack));
                 }
             }
         }
+        self.on_thread(move |this| Ok(this.lease.protect(&digests, &diff_ids)?)).await?;
+        Ok(wanted)
+    }
+
+    async fn blobs(&self, wanted: Vec<(Descriptor, Option<Unpack>)>) -> Result<()> {
         let mut running = JoinSet::new();
         let mut queue = wanted.into_iter();
         loop {
@@ -162,20 +194,22 @@ impl Transfer {
         }
     }
 
+    /// Names the image. The lease isn't needed any more then.
+    async fn finish(self, target: Descriptor) -> Result<()> {
+        blocking(move || {
+            self.engine.store().set_ref(&self.name.without_digest(), &target)?;
+            self.engine.record_event(&Event::image("pull", &self.name.to_string()))
+        })
+        .await
+    }
+
     async fn blob(&self, layer: Descriptor, unpack: Option<Unpack>) -> Result<()> {
-        let unpack = match unpack {
-            Some(unpack) if self.engine.store().layer(&unpack.diff_id)?.is_some() => None,
-            unpack => unpack,
-        };
-        if self.engine.store().has(&layer.digest)? {
-            self.progress.send(Progress::Present { digest: layer.digest.clone() });
-            return self.unpack_blob(layer, unpack).await;
-        }
-        let (ingest, offset) = self.open_ingest(&layer).await?;
-        let Some(ingest) = ingest else {
+        let (needed, unpack) = self.look(layer.clone(), unpack).await?;
+        let Some(ingest) = needed else {
             self.progress.send(Progress::Present { digest: layer.digest.clone() });
             return self.unpack_blob(layer, unpack).await;
         };
+        let offset = ingest.offset();
         let total = layer.size;
         self.progress.send(Progress::Started { digest: layer.digest.clone(), total, done: offset });
         // A continued blob's first bytes are in the file already: unpack it when it is whole.
@@ -188,14 +222,25 @@ impl Transfer {
         Ok(())
     }
 
-    /// Opens the partial file; waits where another pull writes it. `None`: the other one finished it.
-    async fn open_ingest(&self, layer: &Descriptor) -> Result<(Option<Box<BlobWriter>>, u64)> {
-        let (engine, layer) = (self.engine.clone(), layer.clone());
-        blocking(move || match engine.store().ingest(&layer)? {
-            Ingest::Present => Ok((None, 0)),
-            Ingest::Needed(writer) => {
-                let offset = writer.offset();
-                Ok((Some(writer), offset))
+    /// What is missing of a layer: the blob, with its partial file open (`None`: it is there, or another pull that was
+    /// waited for has finished it), and the unpacking.
+    async fn look(
+        &self,
+        layer: Descriptor,
+        unpack: Option<Unpack>,
+    ) -> Result<(Option<Box<BlobWriter>>, Option<Unpack>)> {
+        self.on_thread(move |this| {
+            let store = this.engine.store();
+            let unpack = match unpack {
+                Some(unpack) if store.layer(&unpack.diff_id)?.is_some() => None,
+                unpack => unpack,
+            };
+            if store.has(&layer.digest)? {
+                return Ok((None, unpack));
+            }
+            match store.ingest(&layer)? {
+                Ingest::Present => Ok((None, unpack)),
+                Ingest::Needed(writer) => Ok((Some(writer), unpack)),
             }
         })
         .await
@@ -210,8 +255,8 @@ impl Transfer {
     ) -> Result<()> {
         let mut stream = self.client.blob(&self.name, layer, offset).await?;
         let (send, receive) = mpsc::channel::<Bytes>(CHUNKS);
-        let engine = self.engine.clone();
-        let writer = spawn_blocking(move || write_and_unpack(&engine, ingest, receive, unpack));
+        let this = self.clone();
+        let writer = spawn_blocking(move || write_and_unpack(&this.engine, ingest, receive, unpack));
         let mut failure = None;
         loop {
             match stream.next().await {
@@ -239,8 +284,7 @@ impl Transfer {
 
     async fn unpack_blob(&self, layer: Descriptor, unpack: Option<Unpack>) -> Result<()> {
         let Some(unpack) = unpack else { return Ok(()) };
-        let engine = self.engine.clone();
-        blocking(move || engine.unpack_from_blob(&layer, &unpack)).await
+        self.on_thread(move |this| this.engine.unpack_from_blob(&layer, &unpack)).await
     }
 }
 

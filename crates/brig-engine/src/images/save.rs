@@ -54,7 +54,7 @@ impl Engine {
             for image in archive.tree(target, &document)? {
                 docker.push(json!({
                     "Config": blob_name(&image.config.digest),
-                    "RepoTags": [docker_name(reference)],
+                    "RepoTags": docker_name(reference).map(|name| [name]),
                     "Layers": image.layers.iter().map(|layer| blob_name(&layer.digest)).collect::<Vec<_>>(),
                 }));
             }
@@ -126,7 +126,7 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// The name as docker's `RepoTags` have it.
-fn docker_name(reference: &Reference) -> String {
-    format!("{}:{}", reference.familiar_name(), reference.tag().unwrap_or("latest"))
+/// The name as docker's `RepoTags` have it; none for an image that was pulled by digest, as docker does.
+fn docker_name(reference: &Reference) -> Option<String> {
+    Some(format!("{}:{}", reference.familiar_name(), reference.tag()?))
 }

@@ -1,6 +1,6 @@
 //! brig's helper: the small program that supervises one container and makes its payload.
 //!
-//! It is started from a sealed copy of itself by whoever starts a container, in a program with threads or without: all
+//! Whoever starts a container starts it, from where no container can write to it, in a program with threads or without: all
 //! that must happen between `fork` and `exec`, and all that must outlive the caller, happens here, in one thread.
 //! Descriptor 0 is the plan, descriptor 1 the first connection; the rest is `docs/supervisor.md`.
 #![cfg_attr(not(test), no_main)]
