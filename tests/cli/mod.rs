@@ -5,6 +5,7 @@ mod faults;
 mod images;
 mod interop;
 mod kills;
+mod life;
 mod linux;
 mod registries;
 mod rootless;
