@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{container, demo, doctor, image, run, system};
+use crate::commands::{change, container, demo, doctor, image, run, system};
 
 /// Runs OCI images as Linux containers or as WebAssembly, from one store, without a daemon.
 #[derive(Debug, Parser)]
@@ -67,6 +67,14 @@ pub(crate) enum Command {
     Start(container::Start),
     /// Stop running containers
     Stop(container::Stop),
+    /// Stop containers, and start them again
+    Restart(change::Restart),
+    /// Give a container another name
+    Rename(change::Rename),
+    /// Freeze all processes of containers
+    Pause(change::Pause),
+    /// Let frozen containers go on
+    Unpause(change::Unpause),
     /// Kill running containers
     Kill(container::Kill),
     /// Wait until containers stop, then print their exit codes
@@ -149,6 +157,14 @@ pub(crate) enum ContainerCommand {
     Start(container::Start),
     /// Stop running containers
     Stop(container::Stop),
+    /// Stop containers, and start them again
+    Restart(change::Restart),
+    /// Give a container another name
+    Rename(change::Rename),
+    /// Freeze all processes of containers
+    Pause(change::Pause),
+    /// Let frozen containers go on
+    Unpause(change::Unpause),
     /// Kill running containers
     Kill(container::Kill),
     /// Wait until containers stop, then print their exit codes

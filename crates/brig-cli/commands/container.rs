@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{ContainerInfo, Error, ExecOptions, LogOptions, Result, State, Timestamp};
+use brig_engine::{ContainerInfo, Error, ExecOptions, HealthStatus, LogOptions, Result, State, Timestamp};
 use clap::Args;
 
 use super::filter::{self, ContainerFilter};
@@ -16,7 +16,11 @@ use crate::{attach, error, output, terminal};
 
 /// Does something to each of several containers: prints the name of each that it was done to, goes on after a
 /// failure, and fails at the end if there was one.
-fn each(names: &[String], context: &Context, action: impl Fn(&str) -> Result<Option<String>>) -> ExitCode {
+pub(super) fn each(
+    names: &[String],
+    context: &Context,
+    action: impl Fn(&str) -> Result<Option<String>>,
+) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for name in names {
         let done = action(name).and_then(|text| text.map_or(Ok(()), |text| output::line(&text)));
@@ -88,9 +92,9 @@ fn say_notices(engine: &Engine, container: &ContainerInfo) {
 /// Stop running containers
 #[derive(Args, Debug)]
 pub(crate) struct Stop {
-    /// Seconds to wait before killing
-    #[arg(short, long, visible_alias = "timeout", default_value_t = 10, allow_negative_numbers = true)]
-    time: i64,
+    /// Seconds to wait before killing [default: the container's, or 10]
+    #[arg(short, long, visible_alias = "timeout", allow_negative_numbers = true)]
+    time: Option<i64>,
     /// Signal to ask with [default: the image's, or TERM]
     #[arg(short, long)]
     signal: Option<String>,
@@ -103,8 +107,7 @@ impl Stop {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
         let signal = self.signal.as_deref().map(signal).transpose()?;
-        // docker's -1 waits for ever.
-        let grace = u64::try_from(self.time).map_or(Duration::MAX, Duration::from_secs);
+        let grace = self.time.map(grace);
         Ok(each(&self.containers, context, |name| {
             match engine.stop(name, signal, grace) {
                 // docker's answer to one that was never started is its name, too.
@@ -114,6 +117,11 @@ impl Stop {
             Ok(Some(name.to_owned()))
         }))
     }
+}
+
+/// docker's -1 waits for ever.
+pub(super) fn grace(seconds: i64) -> Duration {
+    u64::try_from(seconds).map_or(Duration::MAX, Duration::from_secs)
 }
 
 /// Kill running containers
@@ -138,7 +146,8 @@ impl Kill {
     }
 }
 
-fn signal(text: &str) -> Result<i32> {
+/// A signal by name or number.
+pub(super) fn signal(text: &str) -> Result<i32> {
     brig_engine::signal(text).ok_or_else(|| Error::Invalid {
         what: "signal",
         value: text.into(),
@@ -336,7 +345,11 @@ struct Cells {
 pub(crate) fn status(container: &ContainerInfo) -> String {
     let since = |time: Option<Timestamp>| table::duration(time.map(Timestamp::elapsed).unwrap_or_default());
     match container.state.state {
-        State::Running => format!("Up {}", since(container.state.started_at)),
+        State::Running => format!("Up {}{}", since(container.state.started_at), health(container)),
+        State::Restarting => {
+            let code = container.state.exit.as_ref().map_or(0, |exit| exit.code);
+            format!("Restarting ({code}) {} ago", since(container.state.finished_at))
+        }
         State::Paused => format!("Up {} (Paused)", since(container.state.started_at)),
         State::Stopped => {
             let code = container.state.exit.as_ref().map_or(0, |exit| exit.code);
@@ -345,6 +358,15 @@ pub(crate) fn status(container: &ContainerInfo) -> String {
         State::Creating => "Creating".into(),
         State::Created => "Created".into(),
         State::Dead => "Dead".into(),
+    }
+}
+
+fn health(container: &ContainerInfo) -> &'static str {
+    match container.state.health.as_ref().map(|health| health.status) {
+        None => "",
+        Some(HealthStatus::Starting) => " (health: starting)",
+        Some(HealthStatus::Healthy) => " (healthy)",
+        Some(HealthStatus::Unhealthy) => " (unhealthy)",
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file a group of verbs. Each verb is a struct of its flags with `execute`.
 
+pub(crate) mod change;
 pub(crate) mod container;
 pub(crate) mod demo;
 pub(crate) mod doctor;
@@ -7,6 +8,7 @@ mod filter;
 pub(crate) mod image;
 mod notices;
 pub(crate) mod run;
+mod supervision;
 pub(crate) mod system;
 mod values;
 
@@ -44,6 +46,10 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Stop(verb) | Command::Container(ContainerCommand::Stop(verb)) => verb.execute(context),
         Command::Kill(verb) | Command::Container(ContainerCommand::Kill(verb)) => verb.execute(context),
         Command::Wait(verb) | Command::Container(ContainerCommand::Wait(verb)) => verb.execute(context),
+        Command::Restart(verb) | Command::Container(ContainerCommand::Restart(verb)) => verb.execute(context),
+        Command::Rename(verb) | Command::Container(ContainerCommand::Rename(verb)) => verb.execute(context),
+        Command::Pause(verb) | Command::Container(ContainerCommand::Pause(verb)) => verb.execute(context),
+        Command::Unpause(verb) | Command::Container(ContainerCommand::Unpause(verb)) => verb.execute(context),
         Command::Exec(verb) | Command::Container(ContainerCommand::Exec(verb)) => verb.execute(context),
         Command::Attach(verb) | Command::Container(ContainerCommand::Attach(verb)) => verb.execute(context),
         Command::Ps(verb) | Command::Container(ContainerCommand::Ls(verb)) => verb.execute(context),

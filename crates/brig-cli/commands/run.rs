@@ -11,6 +11,7 @@ use brig_engine::{
 };
 use clap::{Args, ValueEnum};
 
+use super::supervision::SupervisionFlags;
 use super::values::{parse_duration, parse_size};
 use super::{Context, image, notices};
 use crate::attach;
@@ -70,6 +71,8 @@ pub(crate) struct ContainerFlags {
     /// Security options: no-new-privileges, seccomp=unconfined|FILE
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
+    #[command(flatten)]
+    supervision: SupervisionFlags,
     /// Give the container a terminal
     #[arg(short, long)]
     tty: bool,
@@ -240,6 +243,9 @@ impl ContainerFlags {
                 timeout_ms: self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             },
             labels: labels(&self.label),
+            restart: self.supervision.restart,
+            health: self.supervision.health(),
+            init: self.supervision.init,
             security_opt: self.security_opt,
             tty: self.tty,
             interactive: self.interactive,

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{ContainerInfo, Error, Event, FsckReport, Platform, Result, Timestamp, Wanted};
+use brig_engine::{
+    ContainerInfo, Error, Event, FsckReport, Health, HealthCheck, Platform, Result, Timestamp, Wanted,
+};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -87,6 +89,7 @@ fn container_document(container: &ContainerInfo) -> Value {
             "Status": state.state.docker(),
             "Running": state.state.is_active(),
             "Paused": state.state == brig_engine::State::Paused,
+            "Restarting": state.state == brig_engine::State::Restarting,
             "Dead": state.state == brig_engine::State::Dead,
             "OOMKilled": exit.is_some_and(|exit| exit.reason == brig_engine::ExitReason::Memory),
             "Pid": state.payload.map_or(0, |payload| payload.pid),
@@ -97,7 +100,9 @@ fn container_document(container: &ContainerInfo) -> Value {
             "Error": exit.and_then(|exit| exit.message.clone()).unwrap_or_default(),
             "StartedAt": state.started_at,
             "FinishedAt": state.finished_at,
+            "Health": state.health.as_ref().map(health_document),
         },
+        "RestartCount": state.restart_count,
         "ImageManifest": spec.image.manifest,
         "Platform": spec.image.platform,
         "Isolation": spec.isolation,
@@ -112,9 +117,16 @@ fn container_document(container: &ContainerInfo) -> Value {
             "Tty": spec.tty,
             "OpenStdin": spec.stdin_open,
             "StopSignal": spec.stop_signal,
+            "StopTimeout": spec.stop_timeout,
+            "Healthcheck": spec.health.as_ref().map(healthcheck_document),
         },
         "HostConfig": {
             "AutoRemove": spec.auto_remove,
+            "RestartPolicy": {
+                "Name": spec.restart.name(),
+                "MaximumRetryCount": spec.restart.maximum(),
+            },
+            "Init": spec.init,
             "NetworkMode": spec.network,
             "ReadonlyRootfs": spec.read_only,
             "Memory": spec.limits.memory.unwrap_or(0),
@@ -131,6 +143,32 @@ fn container_document(container: &ContainerInfo) -> Value {
         "Layers": spec.layers,
         "Wasm": spec.wasm,
         "Spec": spec.linux,
+    })
+}
+
+fn health_document(health: &Health) -> Value {
+    json!({
+        "Status": health.status,
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(|result| json!({
+            "Start": result.start,
+            "End": result.end,
+            "ExitCode": result.exit_code,
+            "Output": result.output,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// docker's times are nanoseconds.
+fn healthcheck_document(check: &HealthCheck) -> Value {
+    let nanos = |millis: u64| millis.saturating_mul(1_000_000);
+    json!({
+        "Test": check.test,
+        "Interval": nanos(check.interval_ms),
+        "Timeout": nanos(check.timeout_ms),
+        "StartPeriod": nanos(check.start_period_ms),
+        "StartInterval": nanos(check.start_interval_ms),
+        "Retries": check.retries,
     })
 }
 

@@ -41,12 +41,22 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// `10`, `10s`, `500ms`, `1m30s`, `2h`: seconds without a unit. Zero is none.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time such as `10s`, `500ms` or `1m30s`".to_owned();
-    let duration = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?,
-        Err(_) => duration_with_units(text).ok_or_else(wrong)?,
-    };
-    if duration.is_zero() { Err(wrong()) } else { Ok(duration) }
+    match parse_time(text)? {
+        Duration::ZERO => Err(no_time()),
+        duration => Ok(duration),
+    }
+}
+
+/// As [`parse_duration`], and zero is a time, too.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| no_time()),
+        Err(_) => duration_with_units(text).ok_or_else(no_time),
+    }
+}
+
+fn no_time() -> String {
+    "expected a time such as `10s`, `500ms` or `1m30s`".to_owned()
 }
 
 /// Go's durations: numbers with units, one after another.

@@ -115,7 +115,31 @@ impl Engine {
     /// asked all the same.
     pub async fn stop(&self, name: &str, grace: Duration) -> Result<ExitStatus> {
         let (engine, name) = (self.0.clone(), name.to_owned());
-        threads::cancellable(move |cancel| engine.stop_until(&name, None, grace, cancel)).await
+        threads::cancellable(move |cancel| engine.stop_until(&name, None, Some(grace), cancel)).await
+    }
+
+    /// Stops the container if it runs, and starts it.
+    pub async fn restart(&self, name: &str, grace: Duration) -> Result<()> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.restart(&name, None, Some(grace))).await
+    }
+
+    /// Gives the container another name.
+    pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
+        let (name, new) = (name.to_owned(), new.to_owned());
+        self.call(move |engine| engine.rename(&name, &new)).await
+    }
+
+    /// Freezes the container.
+    pub async fn pause(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.pause(&name)).await
+    }
+
+    /// Lets a frozen container go on.
+    pub async fn unpause(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.unpause(&name)).await
     }
 
     /// Waits until the container has ended. Dropping the future ends the wait, and leaves the container as it is.

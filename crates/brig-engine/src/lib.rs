@@ -33,11 +33,13 @@ pub use brig_wasm::plugin;
 pub use brig_oci::{Digest, Kind, Platform, Reference};
 pub use brig_runtime::logs::LogOptions;
 pub use brig_runtime::{
-    Event, ExitReason, ExitStatus, Limits, State, Timestamp, client, exit, logs, protocol,
+    Event, ExitReason, ExitStatus, Health, HealthCheck, HealthStatus, Limits, RestartPolicy, State,
+    Timestamp, client, exit, logs, protocol,
 };
 pub use brig_store::FsckReport;
 pub use containers::{
-    AttachOptions, ContainerInfo, CreateOptions, ExecOptions, Isolation, Network, Volume, signal,
+    AttachOptions, ContainerInfo, CreateOptions, ExecOptions, HealthOptions, Isolation, Network, Volume,
+    signal,
 };
 pub use doctor::{Check, Verdict, doctor};
 pub use engine::{Engine, EngineOptions};

@@ -1,5 +1,7 @@
 //! Ids and generated names.
 
+use crate::error::{Error, Result};
+
 /// 64 random hexadecimal characters, as docker's ids are.
 pub(crate) fn new_id() -> std::io::Result<String> {
     let mut bytes = [0; 32];
@@ -27,6 +29,15 @@ pub(crate) fn is_valid(name: &str) -> bool {
         && name.len() <= 200
         && name.bytes().next().is_some_and(word)
         && name.bytes().all(|b| word(b) || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// Refuses what isn't a name.
+pub(crate) fn check(name: &str) -> Result<()> {
+    if is_valid(name) {
+        return Ok(());
+    }
+    let problem = "use at least two of a-z A-Z 0-9 _ . -, and begin with a letter or digit";
+    Err(Error::invalid("container name", name, problem))
 }
 
 const ADJECTIVES: [&str; 48] = [

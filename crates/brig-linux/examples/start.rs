@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use brig_linux::{ContainerOptions, Helper, Host, HostOptions, RootFs, default_spec, plan_linux};
+use brig_runtime::RestartPolicy;
 use brig_runtime::plan::{PLAN_VERSION, Plan, SupervisorPlan};
 use brig_runtime::protocol::read_frame;
 
@@ -105,6 +106,8 @@ fn supervisor(id: &str, dir: &Path, container: &Path, run_dir: &Path) -> Supervi
         timeout_ms: None,
         stop_signal: 15,
         auto_remove: false,
+        restart: RestartPolicy::No,
+        health: None,
         exec_refused: None,
         cgroups: Vec::new(),
     }

@@ -131,6 +131,28 @@ pub struct RunConfig {
     /// The signal that stops the program: a name or a number.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
+    /// How to find out whether the program works: docker's extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<ImageHealthcheck>,
+}
+
+/// docker's `Healthcheck`. Times are nanoseconds; 0 is docker's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageHealthcheck {
+    /// `NONE`, or `CMD` and a program with arguments, or `CMD-SHELL` and a line.
+    #[serde(deserialize_with = "null_is_default")]
+    pub test: Vec<String>,
+    /// Between two looks.
+    pub interval: i64,
+    /// How long one may take.
+    pub timeout: i64,
+    /// How long after the start failures don't count.
+    pub start_period: i64,
+    /// Between two looks in that time.
+    pub start_interval: i64,
+    /// How many failures in a row make it unhealthy.
+    pub retries: i64,
 }
 
 /// An image configuration, OCI or docker schema 2 (image-spec `config.md`). Fields that brig doesn't read stay in the

@@ -24,7 +24,8 @@ pub mod reference;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use document::{
-    Descriptor, Document, DocumentError, Image, ImageConfig, Index, MAX_DOCUMENT_SIZE, Manifest, RunConfig,
+    Descriptor, Document, DocumentError, Image, ImageConfig, ImageHealthcheck, Index, MAX_DOCUMENT_SIZE,
+    Manifest, RunConfig,
 };
 pub use kind::{Kind, KindChoice};
 pub use platform::{Platform, PlatformError};

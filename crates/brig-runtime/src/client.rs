@@ -163,9 +163,15 @@ impl Supervisor {
         self.done("signal", &Request::Signal { signal })
     }
 
-    /// Sends `signal`, after `grace_ms` milliseconds SIGKILL, and waits for the end.
-    pub fn stop(&mut self, signal: i32, grace_ms: u64) -> Result<ExitStatus, ClientError> {
-        match self.ask(&Request::Stop { signal, grace_ms })? {
+    /// Sends `signal`, after `grace_ms` milliseconds SIGKILL, and waits for the end. With a `successor`, which starts the
+    /// container again, it isn't removed at its end.
+    pub fn stop(
+        &mut self,
+        signal: i32,
+        grace_ms: u64,
+        successor: Option<ProcessId>,
+    ) -> Result<ExitStatus, ClientError> {
+        match self.ask(&Request::Stop { signal, grace_ms, successor })? {
             Response::Exited { status } => Ok(status),
             other => Err(unexpected("stop", &other)),
         }
@@ -179,6 +185,11 @@ impl Supervisor {
     /// Thaws the container.
     pub fn resume(&mut self) -> Result<(), ClientError> {
         self.done("resume", &Request::Resume)
+    }
+
+    /// Tells that `spec.json` has changed.
+    pub fn reload(&mut self) -> Result<(), ClientError> {
+        self.done("reload", &Request::Reload)
     }
 
     /// Tells the size of the terminal, before [`Supervisor::pump`]; during it, a [`Wake`] does.

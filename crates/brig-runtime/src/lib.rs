@@ -2,7 +2,7 @@
 //! it goes through, how it ended, what its supervisor understands, and what the helper is told to do.
 //!
 //! ```text
-//! <root>/containers/<id>/spec.json      [ContainerSpec]  written once, never changed
+//! <root>/containers/<id>/spec.json      [ContainerSpec]  replaced by rename, by `rename` and `update` alone
 //!                        state.json     [StateRecord]    replaced by rename
 //!                        log            json-file lines  appended by the supervisor
 //!                        upper/ work/   the writable layer
@@ -19,6 +19,7 @@ mod cgroup;
 pub mod client;
 pub mod events;
 pub mod exit;
+pub mod health;
 pub mod limits;
 pub mod liveness;
 pub mod lock;
@@ -31,13 +32,16 @@ pub mod program;
 pub mod protocol;
 pub mod record;
 pub mod remove;
+pub mod restart;
 pub mod state;
 pub mod time;
 
 pub use events::{Event, EventLog};
 pub use exit::{ExitReason, ExitStatus};
+pub use health::{Health, HealthCheck, HealthStatus};
 pub use limits::Limits;
 pub use paths::{ContainerPaths, Roots};
 pub use record::{ContainerSpec, StateRecord};
+pub use restart::RestartPolicy;
 pub use state::State;
 pub use time::Timestamp;

@@ -211,17 +211,15 @@ fn lost(record: StateRecord) -> StateRecord {
     } else {
         "the machine was started anew while it ran"
     };
+    let record = StateRecord { supervisor: None, payload: None, ..record };
+    if record.state == State::Restarting {
+        // It was between two payloads: how the last one ended is known.
+        return StateRecord { state: State::Stopped, ..record };
+    }
     let exit = ExitStatus::exited(CODE_UNKNOWN)
         .because(ExitReason::SupervisorLost, CODE_UNKNOWN)
         .with_message(format!("{why}; how the program ended is unknown"));
-    StateRecord {
-        state: State::Stopped,
-        supervisor: None,
-        payload: None,
-        exit: Some(exit),
-        finished_at: Some(Timestamp::now()),
-        ..record
-    }
+    StateRecord { state: State::Stopped, exit: Some(exit), finished_at: Some(Timestamp::now()), ..record }
 }
 
 #[cfg(test)]
@@ -231,26 +229,15 @@ mod tests {
     use super::*;
     use crate::lock::SupervisorLock;
     use crate::paths::Roots;
-    use crate::record::{ProcessId, RECORD_VERSION};
+    use crate::record::ProcessId;
 
     fn container(dir: &tempfile::TempDir, state: State) -> (ContainerPaths, StateRecord) {
         let paths = Roots::new(dir.path(), None).container("abc");
         fs::create_dir_all(paths.dir()).unwrap();
         fs::create_dir_all(paths.run_dir()).unwrap();
         let record = StateRecord {
-            version: RECORD_VERSION,
-            id: "abc".into(),
-            kind: "linux".into(),
-            state,
-            boot_id: boot_id().unwrap(),
-            creator: None,
-            supervisor: None,
-            payload: None,
-            cgroups: Vec::new(),
-            exit: None,
-            created_at: Timestamp::now(),
             started_at: Some(Timestamp::now()),
-            finished_at: None,
+            ..StateRecord::new("abc", "linux", state, Timestamp::now()).of_this_boot().unwrap()
         };
         record.write(&paths.state()).unwrap();
         (paths, record)
@@ -295,6 +282,17 @@ mod tests {
         let lock = SupervisorLock::take(&paths.lock(), Duration::ZERO, || false).unwrap();
         assert!(!abandoned(Some(gone), State::Created));
         drop(lock);
+    }
+
+    #[test]
+    fn between_two_payloads_the_last_ones_status_stays_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let (paths, record) = container(&dir, State::Restarting);
+        let record = StateRecord { exit: Some(ExitStatus::exited(3)), ..record };
+        record.write(&paths.state()).unwrap();
+        let swept = sweep(&paths).unwrap();
+        assert!(swept.lost);
+        assert_eq!((swept.record.state, swept.record.exit), (State::Stopped, record.exit));
     }
 
     #[test]

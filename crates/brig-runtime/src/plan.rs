@@ -11,13 +11,17 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::HealthCheck;
+use crate::protocol::ExecRequest;
+use crate::restart::RestartPolicy;
+
 pub use crate::payload::{
     Bytes, CapabilityPlan, CgroupDir, CgroupPlan, DevicePlan, IdMap, IdMaps, LandlockPlan, MountKind,
     MountPlan, PayloadPlan, ProcessPlan, RootFs, SeccompPlan, UserPlan,
 };
 
 /// The version of the encoding; helper and library must have the same.
-pub const PLAN_VERSION: u32 = 3;
+pub const PLAN_VERSION: u32 = 4;
 
 /// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
 pub const REPORT_FD: i32 = 3;
@@ -71,11 +75,24 @@ pub struct SupervisorPlan {
     pub stop_signal: i32,
     /// Whether the container is removed when it ends (`--rm`).
     pub auto_remove: bool,
+    /// When the payload is started again after its end.
+    pub restart: RestartPolicy,
+    /// How it is found out whether the payload works.
+    pub health: Option<HealthPlan>,
     /// Whether other processes may be run in it (`exec`); a sentence why not, where not.
     pub exec_refused: Option<String>,
     /// The cgroup of the supervisors in each hierarchy in which this one shall leave its creator's. They are made when
     /// they are missing, and stay.
     pub cgroups: Vec<PathBuf>,
+}
+
+/// How it is found out whether a payload works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthPlan {
+    /// When, and what follows.
+    pub check: HealthCheck,
+    /// What is run.
+    pub request: ExecRequest,
 }
 
 impl Plan {

@@ -55,6 +55,9 @@ pub enum Request {
         signal: i32,
         /// How long to wait, in milliseconds.
         grace_ms: u64,
+        /// Who starts the container again afterwards: it isn't removed at its end then, even with `--rm`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<ProcessId>,
     },
     /// Send output as it comes, and take input. Answered by [`Response::Ok`], then frames, then [`Response::Exited`].
     Attach {
@@ -76,6 +79,8 @@ pub enum Request {
     Pause,
     /// Thaw. Answered by [`Response::Ok`].
     Resume,
+    /// `spec.json` has changed: read name and restart policy again. Answered by [`Response::Ok`].
+    Reload,
     /// A type of a newer client.
     #[serde(other)]
     Unknown,

@@ -1,4 +1,5 @@
-//! A container on disk: what it is (`spec.json`, never changed) and how it is (`state.json`, replaced by rename).
+//! A container on disk: what it is (`spec.json`, replaced only by `rename` and `update`) and how it is (`state.json`).
+//! Both are replaced by rename.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitStatus;
+use crate::health::{Health, HealthCheck};
 use crate::limits::Limits;
+use crate::restart::RestartPolicy;
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -96,6 +99,18 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// The signal that asks it to stop.
     pub stop_signal: i32,
+    /// How long `stop` waits before it kills, in seconds; docker's 10 where nothing was said. Negative is for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<i64>,
+    /// Whether its supervisor starts it again.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How it is found out whether it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
+    /// Whether an init of brig's own is its first process.
+    #[serde(default)]
+    pub init: bool,
     /// `--security-opt`, as given.
     pub security_opt: Vec<String>,
     /// The layers of its root file system, lowest first, as the store names them.
@@ -181,6 +196,15 @@ pub struct StateRecord {
     /// How it ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitStatus>,
+    /// How often its supervisor has started it again since somebody started it.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// Whether it ended since somebody stopped it.
+    #[serde(default)]
+    pub stopped_by_user: bool,
+    /// Whether it works, where that is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was started last.
@@ -204,6 +228,33 @@ impl ContainerSpec {
 }
 
 impl StateRecord {
+    /// A record of a container that has neither run nor been started.
+    pub fn new(id: &str, kind: &str, state: State, created_at: Timestamp) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            id: id.to_owned(),
+            kind: kind.to_owned(),
+            state,
+            boot_id: String::new(),
+            creator: None,
+            supervisor: None,
+            payload: None,
+            cgroups: Vec::new(),
+            exit: None,
+            restart_count: 0,
+            stopped_by_user: false,
+            health: None,
+            created_at,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    /// Of this boot.
+    pub fn of_this_boot(self) -> io::Result<Self> {
+        Ok(Self { boot_id: boot_id()?, ..self })
+    }
+
     /// Reads `state.json`.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
         read_versioned(path)

@@ -6,6 +6,7 @@
 //! | created | `created` | Created | `created` |
 //! | running | `running` | Up 3 seconds | `running` |
 //! | paused | `paused` | Up 3 seconds (Paused) | `running` |
+//! | restarting | `restarting` | Restarting (1) 3 seconds ago | `stopped` |
 //! | stopped | `exited` | Exited (0) 3 seconds ago | `stopped` |
 //! | dead | `dead` | Dead | `stopped` |
 
@@ -25,6 +26,8 @@ pub enum State {
     Running,
     /// Its payload is frozen.
     Paused,
+    /// Its payload ended, and its supervisor is about to start another one.
+    Restarting,
     /// Its payload ended.
     Stopped,
     /// Its removal failed half-way; `rm -f` tries again.
@@ -38,6 +41,7 @@ impl State {
             Self::Creating | Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Stopped => "exited",
             Self::Dead => "dead",
         }
@@ -49,13 +53,13 @@ impl State {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running | Self::Paused => "running",
-            Self::Stopped | Self::Dead => "stopped",
+            Self::Restarting | Self::Stopped | Self::Dead => "stopped",
         }
     }
 
-    /// Whether a payload exists.
+    /// Whether a supervisor looks after it.
     pub fn is_active(self) -> bool {
-        matches!(self, Self::Running | Self::Paused)
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
     }
 }
 

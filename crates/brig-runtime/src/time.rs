@@ -73,9 +73,31 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A duration as Go writes it: `1m30s`, `1.5s`, `500ms`.
+pub fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let rest = (duration - Duration::from_secs(seconds - seconds % 60)).as_secs_f64();
+    match (hours, minutes) {
+        (0, 0) if duration < Duration::from_secs(1) => format!("{}ms", duration.as_secs_f64() * 1000.0),
+        (0, 0) => format!("{rest}s"),
+        (0, minutes) => format!("{minutes}m{rest}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_as_go_writes_them() {
+        for (millis, text) in
+            [(500, "500ms"), (1500, "1.5s"), (30_000, "30s"), (90_000, "1m30s"), (7_200_000, "2h0m0s")]
+        {
+            assert_eq!(in_words(Duration::from_millis(millis)), text);
+        }
+    }
 
     #[test]
     fn shown_with_nanoseconds_and_read_back() {

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 
 use brig_oci::{Kind, KindChoice, RunConfig};
-use brig_runtime::record::{ImageRecord, MountRecord, ProcessId, RECORD_VERSION, boot_id};
-use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord, Timestamp};
+use brig_runtime::record::{ImageRecord, MountRecord, ProcessId, RECORD_VERSION};
+use brig_runtime::{ContainerPaths, ContainerSpec, Event, RestartPolicy, State, StateRecord, Timestamp};
 use brig_store::{LayerStack, Lease, Which};
 
 use super::command;
@@ -162,6 +162,10 @@ impl Engine {
                 .collect(),
             limits: options.limits.clone(),
             stop_signal: source.stop_signal,
+            stop_timeout: None,
+            restart: restart(options)?,
+            health: super::health::check(&source.config, &options.health)?,
+            init: options.init,
             security_opt: options.security_opt.clone(),
             layers: source.layers.clone(),
             linux: None,
@@ -188,38 +192,45 @@ impl Engine {
 
     /// Takes a name by exclusive link: two creators of one name can't both get it.
     fn take_name(&self, paths: &ContainerPaths, id: &str, wanted: Option<&str>) -> Result<String> {
-        let dir = self.roots().names();
         let file = paths.dir().join("id");
         fs::write(&file, id).map_err(Error::io("write", &file))?;
-        let mut attempt = 0;
+        if let Some(name) = wanted {
+            names::check(name)?;
+            return self.link_name(paths, name).map(|()| name.to_owned());
+        }
+        for attempt in 0.. {
+            let name = names::generated(id, attempt);
+            match self.link_name(paths, &name) {
+                Err(Error::NameInUse { .. }) => {}
+                linked => return linked.map(|()| name),
+            }
+        }
+        Err(Error::invalid("container name", id, "all generated names are taken"))
+    }
+
+    /// Takes this name for the container.
+    pub(super) fn link_name(&self, paths: &ContainerPaths, name: &str) -> Result<()> {
+        let dir = self.roots().names();
+        let (file, link) = (paths.dir().join("id"), dir.join(name));
+        let mut made = false;
         loop {
-            let name = match wanted {
-                Some(name) if !names::is_valid(name) => {
-                    let problem = "use at least two of a-z A-Z 0-9 _ . -, and begin with a letter or digit";
-                    return Err(Error::invalid("container name", name, problem));
-                }
-                Some(name) => name.to_owned(),
-                None => names::generated(id, attempt),
-            };
-            let link = dir.join(&name);
             match fs::hard_link(&file, &link) {
-                Ok(()) => return Ok(name),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt == 0 => {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !made => {
                     fs::create_dir_all(&dir).map_err(Error::io("make the directory", &dir))?;
+                    made = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if self.sweep_name(&name)? {
+                    if self.sweep_name(name)? {
                         continue;
                     }
-                    if wanted.is_some() {
-                        // Its holder may have gone in this moment.
-                        let Some(holder) = self.name_holder(&name)? else { continue };
-                        return Err(Error::NameInUse { name, holder: holder.chars().take(12).collect() });
-                    }
+                    // Its holder may have gone in this moment.
+                    let Some(holder) = self.name_holder(name)? else { continue };
+                    let holder = holder.chars().take(12).collect();
+                    return Err(Error::NameInUse { name: name.to_owned(), holder });
                 }
                 Err(error) => return Err(Error::io("take the name", link)(error)),
             }
-            attempt += 1;
         }
     }
 
@@ -230,10 +241,15 @@ impl Engine {
         let names = fs::File::open(&dir).map_err(Error::io("open", &dir))?;
         names.lock().map_err(Error::io("lock", &dir))?;
         let Some(holder) = self.name_holder(name)? else { return Ok(true) };
-        if self.roots().container(&holder).dir().exists() {
+        let paths = self.roots().container(&holder);
+        if paths.dir().exists() {
             // The look removes one that should have gone by itself, and frees its name.
-            let gone = matches!(self.container_by_id(&holder), Err(Error::ContainerNotFound { .. }));
-            return Ok(gone);
+            if matches!(self.container_by_id(&holder), Err(Error::ContainerNotFound { .. })) {
+                return Ok(true);
+            }
+            if !is_left_over(&paths, name) {
+                return Ok(false);
+            }
         }
         let path = dir.join(name);
         match fs::remove_file(&path) {
@@ -242,6 +258,13 @@ impl Engine {
             Err(error) => Err(Error::io("remove", path)(error)),
         }
     }
+}
+
+/// Whether a name of this container is one that it hasn't any more: its renaming was cut off. One that goes on holds the
+/// lock of the directory.
+fn is_left_over(paths: &ContainerPaths, name: &str) -> bool {
+    let Ok(dir) = fs::File::open(paths.dir()) else { return false };
+    dir.try_lock().is_ok() && ContainerSpec::read(&paths.spec()).is_ok_and(|spec| spec.name != name)
 }
 
 /// An entry point that begins with `\0asm` makes a Linux image wasm (invariant 1).
@@ -305,26 +328,22 @@ fn mounts(volumes: &[Volume]) -> Result<Vec<MountRecord>> {
     Ok(mounts)
 }
 
+/// docker's rule: what goes at its end doesn't come again.
+fn restart(options: &CreateOptions) -> Result<RestartPolicy> {
+    if options.auto_remove && options.restart != RestartPolicy::No {
+        let (value, problem) = (options.restart.to_string(), "it excludes `--rm`");
+        return Err(Error::invalid("restart policy", value, problem));
+    }
+    Ok(options.restart)
+}
+
 fn initial_state(spec: &ContainerSpec, options: &CreateOptions) -> Result<StateRecord> {
-    let boot_id = boot_id().map_err(|source| Error::Io { action: "read the boot id", path: None, source })?;
     let goes_with_us = options.auto_remove && options.start_follows;
     let creator = goes_with_us.then(ProcessId::own).transpose();
     let creator = creator.map_err(Error::io("read", "/proc/self/stat"))?;
-    Ok(StateRecord {
-        version: RECORD_VERSION,
-        id: spec.id.clone(),
-        kind: spec.kind.clone(),
-        state: State::Created,
-        boot_id,
-        creator,
-        supervisor: None,
-        payload: None,
-        cgroups: Vec::new(),
-        exit: None,
-        created_at: spec.created_at,
-        started_at: None,
-        finished_at: None,
-    })
+    let record = StateRecord::new(&spec.id, &spec.kind, State::Created, spec.created_at).of_this_boot();
+    let record = record.map_err(|source| Error::Io { action: "read the boot id", path: None, source })?;
+    Ok(StateRecord { creator, ..record })
 }
 
 /// The container's directory, readable by its owner alone; its parent is made on first use.

@@ -47,7 +47,11 @@ impl Engine {
         Ok(supervisor)
     }
 
-    fn exec_request(&self, container: &ContainerInfo, options: &ExecOptions) -> Result<ExecRequest> {
+    pub(crate) fn exec_request(
+        &self,
+        container: &ContainerInfo,
+        options: &ExecOptions,
+    ) -> Result<ExecRequest> {
         if options.args.is_empty() {
             return Err(Error::NothingToRun { name: container.spec.name.clone() });
         }

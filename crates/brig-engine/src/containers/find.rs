@@ -6,7 +6,7 @@ use std::io;
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord};
 
 use brig_runtime::liveness::{LivenessError, claim_abandoned};
-use brig_runtime::record::RecordError;
+use brig_runtime::record::{ProcessId, RecordError};
 
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
@@ -104,7 +104,8 @@ impl Engine {
         }
         let state = observed.record;
         // What the supervisor would have done, had it lived: a container of `--rm` that has ended goes.
-        if spec.auto_remove && state.state == State::Stopped && !is_alive(&paths)? {
+        let comes_again = state.creator.is_some_and(ProcessId::exists);
+        if spec.auto_remove && state.state == State::Stopped && !comes_again && !is_alive(&paths)? {
             self.remove_files(&paths, id, false)?;
             return Err(Error::ContainerNotFound { name: spec.name });
         }
@@ -159,21 +160,7 @@ fn is_alive(paths: &ContainerPaths) -> Result<bool> {
 
 impl ContainerInfo {
     fn half_made(id: &str, created_at: brig_runtime::Timestamp, state: State) -> Self {
-        let record = StateRecord {
-            version: brig_runtime::record::RECORD_VERSION,
-            id: id.into(),
-            kind: String::new(),
-            state,
-            boot_id: String::new(),
-            creator: None,
-            supervisor: None,
-            payload: None,
-            cgroups: Vec::new(),
-            exit: None,
-            created_at,
-            started_at: None,
-            finished_at: None,
-        };
+        let record = StateRecord::new(id, "", state, created_at);
         let spec = ContainerSpec {
             version: brig_runtime::record::RECORD_VERSION,
             id: id.into(),
@@ -197,6 +184,10 @@ impl ContainerInfo {
             labels: std::collections::BTreeMap::new(),
             limits: brig_runtime::Limits::default(),
             stop_signal: libc::SIGTERM,
+            stop_timeout: None,
+            restart: brig_runtime::RestartPolicy::No,
+            health: None,
+            init: false,
             security_opt: Vec::new(),
             layers: Vec::new(),
             linux: None,

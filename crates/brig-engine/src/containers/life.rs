@@ -6,7 +6,8 @@ use std::time::Duration;
 use brig_runtime::client::Supervisor;
 use brig_runtime::liveness::observe;
 use brig_runtime::logs::{LogOptions, LogRecord, read_log};
-use brig_runtime::{Event, ExitStatus, State, Timestamp};
+use brig_runtime::record::ProcessId;
+use brig_runtime::{ContainerSpec, Event, ExitStatus, State, Timestamp};
 
 use super::find::ContainerInfo;
 use crate::blocking::Engine;
@@ -30,33 +31,61 @@ impl Engine {
         Supervisor::connect(&paths).map_err(client_error(&container.spec.name))
     }
 
-    /// Asks a container to stop, and kills it after `grace`. Gives how it ended; a stopped one has ended already.
-    pub fn stop(&self, name: &str, signal: Option<i32>, grace: Duration) -> Result<ExitStatus> {
+    /// Asks a container to stop, and kills it after `grace`, or after its own time where none is given. Gives how it
+    /// ended; a stopped one has ended already.
+    pub fn stop(&self, name: &str, signal: Option<i32>, grace: Option<Duration>) -> Result<ExitStatus> {
         self.stop_until(name, signal, grace, &Cancel::default())
+    }
+
+    /// Stops a container if it runs, and starts it.
+    pub fn restart(&self, name: &str, signal: Option<i32>, grace: Option<Duration>) -> Result<()> {
+        let container = self.container(name)?;
+        let id = &container.spec.id;
+        if container.state.state.is_active() {
+            let own = ProcessId::own().map_err(Error::io("read", "/proc/self/stat"))?;
+            self.stop_for(&container, signal, grace, Some(own), &Cancel::default())?;
+        }
+        self.start(&self.container_by_id(id)?, None)?;
+        let event = Event::container("restart", id).with("name", &container.spec.name);
+        self.record_event(&event.with("image", &container.spec.image.reference))
     }
 
     pub(crate) fn stop_until(
         &self,
         name: &str,
         signal: Option<i32>,
-        grace: Duration,
+        grace: Option<Duration>,
         cancel: &Cancel,
     ) -> Result<ExitStatus> {
         let container = self.container(name)?;
         if container.state.state == State::Stopped {
             return ended(&container, "stop");
         }
-        let signal = signal.unwrap_or(container.spec.stop_signal);
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let stopped = self.supervisor(&container, "stop").and_then(|mut supervisor| {
+        self.stop_for(&container, signal, grace, None, cancel)
+    }
+
+    fn stop_for(
+        &self,
+        container: &ContainerInfo,
+        signal: Option<i32>,
+        grace: Option<Duration>,
+        successor: Option<ProcessId>,
+        cancel: &Cancel,
+    ) -> Result<ExitStatus> {
+        let spec = &container.spec;
+        let signal = signal.unwrap_or(spec.stop_signal);
+        let grace_ms =
+            u64::try_from(grace.unwrap_or_else(|| own_grace(spec)).as_millis()).unwrap_or(u64::MAX);
+        let stopped = self.supervisor(container, "stop").and_then(|mut supervisor| {
             cancel.watch(&supervisor)?;
-            supervisor.stop(signal, grace_ms).map_err(client_error(&container.spec.name))
+            supervisor.stop(signal, grace_ms, successor).map_err(client_error(&spec.name))
         });
         let status = match stopped {
-            Err(error) if ended_meanwhile(&error) => self.wait_until(&container.spec.id, cancel)?,
+            Err(error) if ended_meanwhile(&error) => self.wait_until(&spec.id, cancel)?,
             stopped => stopped?,
         };
-        self.record_event(&Event::container("stop", &container.spec.id).with("name", &container.spec.name))?;
+        let event = Event::container("stop", &spec.id).with("name", &spec.name);
+        self.record_event(&event.with("image", &spec.image.reference))?;
         Ok(status)
     }
 
@@ -138,6 +167,11 @@ impl Engine {
         read_log(&paths.log(), options, runs, sink)?;
         Ok(())
     }
+}
+
+/// How long a container may take to stop when nobody says how long: docker's 10 seconds; negative is for ever.
+fn own_grace(spec: &ContainerSpec) -> Duration {
+    u64::try_from(spec.stop_timeout.unwrap_or(10)).map_or(Duration::MAX, Duration::from_secs)
 }
 
 /// How a container that isn't active ended; one that was never started hasn't.

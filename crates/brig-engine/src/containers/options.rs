@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use brig_runtime::Limits;
+use brig_runtime::{Limits, RestartPolicy};
 
+use super::health::HealthOptions;
 use crate::error::{Error, Result};
 use crate::images::Wanted;
 
@@ -43,6 +44,12 @@ pub struct CreateOptions {
     pub labels: BTreeMap<String, String>,
     /// `no-new-privileges`, `seccomp=unconfined`.
     pub security_opt: Vec<String>,
+    /// When its supervisor starts it again.
+    pub restart: RestartPolicy,
+    /// How it is found out whether it works.
+    pub health: HealthOptions,
+    /// Whether an init of brig's own is its first process. A wasm container's engine process is one in any case.
+    pub init: bool,
     /// Whether it gets a terminal.
     pub tty: bool,
     /// Whether standard input stays open.

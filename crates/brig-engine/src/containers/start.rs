@@ -11,6 +11,7 @@ use brig_linux::{
 use brig_runtime::client::Supervisor;
 use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
 use brig_runtime::protocol::STEP_RUNNING;
+use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, State};
 use brig_store::MountOptions;
 use brig_wasm::{Preopen, RunRequest};
@@ -47,11 +48,9 @@ impl Engine {
             _ => self.linux_payload(container, &paths),
         }
         .inspect_err(|_| self.forget(container))?;
-        let plan = Plan {
-            version: PLAN_VERSION,
-            supervisor: self.supervisor_plan(container, &paths, attach),
-            payload,
-        };
+        let mut supervisor = self.supervisor_plan(container, &paths, attach);
+        supervisor.health = self.health_plan(container)?;
+        let plan = Plan { version: PLAN_VERSION, supervisor, payload };
         match self.helper()?.spawn(&plan) {
             Ok(spawned) => {
                 self.adopt(spawned.child);
@@ -110,6 +109,8 @@ impl Engine {
             timeout_ms: spec.limits.timeout_ms,
             stop_signal: spec.stop_signal,
             auto_remove: spec.auto_remove,
+            restart: spec.restart,
+            health: None,
             exec_refused: wasm.then(|| "a wasm container has no other programs in it".into()),
             cgroups: self.host().cgroups.of_supervisors(),
         }
@@ -121,8 +122,12 @@ impl Engine {
         let oci = <oci_spec::runtime::Spec as serde::Deserialize>::deserialize(document)
             .map_err(|error| damaged(spec, &error.to_string()))?;
         let rootfs = self.root_fs(container, paths)?;
-        Ok(plan_linux(&oci, &rootfs, &HostOptions::new(self.host(), &spec.id))
-            .map_err(brig_linux::Error::from)?)
+        let mut payload = plan_linux(&oci, &rootfs, &HostOptions::new(self.host(), &spec.id))
+            .map_err(brig_linux::Error::from)?;
+        if spec.init {
+            brig_linux::put_init_before(&mut payload.process);
+        }
+        Ok(payload)
     }
 
     fn wasm_payload(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<PayloadPlan> {
@@ -199,6 +204,12 @@ impl Engine {
         make_dir(&work)?;
         if layers.is_empty() {
             return Ok(RootFs::Path { path: upper });
+        }
+        if spec.auto_remove {
+            // A restart of one whose overlay was volatile: the kernel's marker would say that something may be lost. It was
+            // unmounted in order.
+            let marker = work.join("work/incompat");
+            remove_tree(&marker, &[]).map_err(Error::io("remove", &marker))?;
         }
         let options = MountOptions { user_xattr: self.host().rootless, volatile: spec.auto_remove };
         let plan = self.store().mount_plan(&layers, Some((&upper, &work)), options);

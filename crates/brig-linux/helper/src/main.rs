@@ -2,10 +2,12 @@
 //!
 //! Whoever starts a container starts it, from where no container can write to it, in a program with threads or without: all
 //! that must happen between `fork` and `exec`, and all that must outlive the caller, happens here, in one thread.
-//! Descriptor 0 is the plan, descriptor 1 the first connection; the rest is `docs/supervisor.md`.
+//! Descriptor 0 is the plan, descriptor 1 the first connection; the rest is `docs/supervisor.md`. Under another name it is
+//! the first process of a container that wants an init.
 #![cfg_attr(not(test), no_main)]
 
 mod enter;
+mod init;
 mod supervise;
 
 /// The entry point, as the C library calls it. Without the preparations of Rust's own `main`, a tenth of the time to
@@ -14,10 +16,18 @@ mod supervise;
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn main() -> libc::c_int {
-    supervise::run()
+    run()
 }
 
 #[cfg(test)]
 fn main() {
-    supervise::run();
+    run();
+}
+
+fn run() -> libc::c_int {
+    let mut args = std::env::args_os();
+    match args.next() {
+        Some(name) if name == init::NAME => init::run(args),
+        _ => supervise::run(),
+    }
 }

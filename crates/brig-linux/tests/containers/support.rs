@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use brig_linux::{
     ContainerOptions, Helper, HelperError, Host, HostOptions, PlanError, Spawned, default_spec, plan_linux,
 };
-use brig_runtime::ExitStatus;
 use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, RootFs, SupervisorPlan};
 use brig_runtime::protocol::{ExecRequest, Request, Response, StepError, read_frame, write_message};
+use brig_runtime::{ExitStatus, RestartPolicy};
 use oci_spec::runtime::Spec;
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -137,6 +137,8 @@ impl Machine {
             timeout_ms: Some(30_000),
             stop_signal: 15,
             auto_remove: false,
+            restart: RestartPolicy::No,
+            health: None,
             exec_refused: None,
             cgroups: Vec::new(),
         };

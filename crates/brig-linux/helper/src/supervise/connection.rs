@@ -105,6 +105,13 @@ impl Connection {
         asked.max(u32::from(self.first))
     }
 
+    /// It was told of the payload's end, and has nothing to do with the next one.
+    pub(super) fn was_told(&mut self) {
+        self.bound = Bound::Free;
+        self.waits = 0;
+        self.first = false;
+    }
+
     /// Whether it waits for something that this supervisor will send.
     pub(super) fn expects(&self) -> bool {
         self.bound != Bound::Free || self.waits > 0 || self.queued() > 0

@@ -17,6 +17,7 @@ use brig_runtime::remove::remove_tree;
 use super::connection::{Bound, Connection};
 use super::log::Stream;
 use super::server::Server;
+use super::session::Session;
 use super::sys;
 use crate::enter;
 
@@ -26,6 +27,10 @@ const DRAIN: Duration = Duration::from_millis(100);
 /// How long a client that isn't patient may take to read what it was sent before the end.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How a container ended.
+#[derive(Clone, Debug)]
+pub(super) struct Ended(ExitStatus);
+
 impl Server {
     /// An exec has ended: tells its client.
     pub(super) fn end_exec(&mut self, index: usize) {
@@ -33,6 +38,9 @@ impl Server {
         self.drain_once(index);
         let session = self.sessions.remove(index);
         let status = ExitStatus::from_wait(wait);
+        if self.was_the_look(session.id, &status) {
+            return;
+        }
         self.journal.event(
             "exec_die",
             &[("execID", &session.id.to_string()), ("exitCode", &status.code.to_string())],
@@ -50,30 +58,66 @@ impl Server {
         }
     }
 
-    /// The payload has ended: everything in order. The supervisor has nothing to do afterwards.
-    pub(super) fn finish(mut self) {
-        let reaped = sys::reap(self.sessions[0].payload.pidfd.as_fd());
+    /// The payload has ended. Says how if that is the end of the container, and nothing if its policy starts it again.
+    pub(super) fn end_payload(&mut self) -> Option<Ended> {
+        let reaped = self.main().map(|main| sys::reap(main.payload.pidfd.as_fd()));
         // Its pidfd says that it has ended, so that there is a status, unless somebody else has taken it.
-        let wait = reaped.ok().flatten().unwrap_or(libc::SIGKILL);
+        let wait = reaped.and_then(Result::ok).flatten().unwrap_or(libc::SIGKILL);
         self.drain();
         let status = self.exit_status(wait);
         self.end_execs();
-        self.journal.stopped(status.clone());
+        self.over_or_again(status)
+    }
+
+    /// What follows an end: another payload, or nothing.
+    pub(super) fn over_or_again(&mut self, status: ExitStatus) -> Option<Ended> {
+        let again = self.will_come_again(&status);
+        if again {
+            self.journal.restarting(status.clone());
+        } else {
+            self.journal.stopped(status.clone(), self.again.by_user, self.again.successor);
+        }
         self.journal.event("die", &[("exitCode", &status.code.to_string())]);
+        if !again {
+            return Some(Ended(status));
+        }
+        self.answer_everybody(&status);
+        self.clean_up();
+        self.let_mounts_go();
+        None
+    }
+
+    /// Between two payloads: whether somebody has stopped the container.
+    pub(super) fn gives_up(&mut self) -> Option<Ended> {
+        if self.main().is_some() || !self.again.over {
+            return None;
+        }
+        let status = self.journal.exit().unwrap_or_else(|| ExitStatus::signaled(libc::SIGKILL));
+        self.journal.stopped(status.clone(), self.again.by_user, self.again.successor);
+        Some(Ended(status))
+    }
+
+    /// The container has ended: everything in order. The supervisor has nothing to do afterwards.
+    pub(super) fn finish(mut self, Ended(status): &Ended) {
         self.hear_the_last();
-        if self.plan.supervisor.auto_remove {
+        let removed = self.plan.supervisor.auto_remove && self.again.successor.is_none();
+        if removed {
             self.clean_up();
             self.remove();
         }
-        self.answer_everybody(&status);
-        if !self.plan.supervisor.auto_remove {
+        self.answer_everybody(status);
+        if !removed {
             self.clean_up();
-            // Unmounts, which may sync a file system, before the next start may mount the same again.
-            drop(self.sessions[0].payload.mounts.take());
+            self.let_mounts_go();
         }
         let Self { lock, connections, .. } = self;
         drop(lock);
         linger(connections);
+    }
+
+    /// Unmounts, which may sync a file system, before the same may be mounted again.
+    fn let_mounts_go(&mut self) {
+        self.sessions.drain(..).for_each(|session| drop(session.payload.mounts));
     }
 
     /// Reads until the pipes are closed, or for a short time when somebody holds them open.
@@ -83,7 +127,7 @@ impl Server {
             self.drain_once(0);
             while self.sessions[0].read_report(&mut self.scratch) {}
             let rest = deadline.saturating_duration_since(Instant::now());
-            let session = &self.sessions[0];
+            let Some(session) = self.main() else { break };
             let open = [Stream::Out, Stream::Err].into_iter().filter_map(|stream| session.output(stream));
             let mut fds: Vec<_> = open.map(|file| sys::interest(file.as_raw_fd(), libc::POLLIN)).collect();
             if fds.is_empty() || rest.is_zero() {
@@ -118,7 +162,7 @@ impl Server {
         if oom && was_killed && !self.timers.killed {
             return status.because(ExitReason::Memory, CODE_MEMORY);
         }
-        match self.sessions[0].report() {
+        match self.main().and_then(Session::report) {
             Some(report) => {
                 ExitStatus { message: report.message, ..status.because(report.reason, report.code) }
             }
@@ -174,12 +218,13 @@ impl Server {
             for _ in 0..connection.ends() {
                 connection.respond(&Response::Exited { status: status.clone() });
             }
+            connection.was_told();
         }
     }
 
     /// Kills what is left in the cgroups and removes them. What can't be removed is named in the record, and `rm` or
     /// the next sweep takes it.
-    fn clean_up(&mut self) {
+    pub(super) fn clean_up(&mut self) {
         if let Err(error) = enter::cleanup(&self.plan) {
             self.journal.warn(error.to_string());
         }

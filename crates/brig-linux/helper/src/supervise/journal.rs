@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use brig_runtime::exit::ExitStatus;
 use brig_runtime::plan::SupervisorPlan;
-use brig_runtime::record::{ProcessId, RECORD_VERSION, RecordError, boot_id};
-use brig_runtime::{Event, EventLog, State, StateRecord, Timestamp};
+use brig_runtime::record::{ProcessId, RecordError};
+use brig_runtime::{Event, EventLog, Health, HealthStatus, State, StateRecord, Timestamp};
 
 /// How many of its own troubles a supervisor keeps for `status`.
 const MAX_WARNINGS: usize = 8;
@@ -31,19 +31,9 @@ impl Journal {
         Ok(Self {
             path: plan.dir.join("state.json"),
             record: StateRecord {
-                version: RECORD_VERSION,
-                id: plan.id.clone(),
-                kind: plan.kind.clone(),
-                state: State::Created,
-                boot_id: boot_id()?,
-                creator: None,
                 supervisor: Some(ProcessId::own()?),
-                payload: None,
-                cgroups: Vec::new(),
-                exit: None,
-                created_at,
-                started_at: None,
-                finished_at: None,
+                health: plan.health.is_some().then(Health::default),
+                ..StateRecord::new(&plan.id, &plan.kind, State::Created, created_at).of_this_boot()?
             },
             events: EventLog::open(&plan.events)?,
             name: plan.name.clone(),
@@ -62,6 +52,11 @@ impl Journal {
         self.record.payload
     }
 
+    /// How the payload ended last.
+    pub(super) fn exit(&self) -> Option<ExitStatus> {
+        self.record.exit.clone()
+    }
+
     /// What couldn't be written and nobody could be told.
     pub(super) fn warnings(&self) -> &[String] {
         &self.warnings
@@ -76,14 +71,55 @@ impl Journal {
         self.record.write(&self.path)
     }
 
+    /// Another payload runs, the `count`th since somebody started the container.
+    pub(super) fn running_again(&mut self, payload: ProcessId, count: u32) {
+        self.record.state = State::Running;
+        self.record.payload = Some(payload);
+        self.record.started_at = Some(Timestamp::now());
+        self.record.restart_count = count;
+        self.save();
+    }
+
+    /// The payload ended, and another one follows.
+    pub(super) fn restarting(&mut self, exit: ExitStatus) {
+        self.record.state = State::Restarting;
+        self.record.payload = None;
+        self.record.exit = Some(exit);
+        self.record.finished_at = Some(Timestamp::now());
+        self.save();
+    }
+
+    /// Whether the payload works.
+    pub(super) fn health(&self) -> &Health {
+        const UNKNOWN: &Health =
+            &Health { status: HealthStatus::Starting, failing_streak: 0, log: Vec::new() };
+        self.record.health.as_ref().unwrap_or(UNKNOWN)
+    }
+
+    /// What is known of the payload's health.
+    pub(super) fn set_health(&mut self, health: Health) {
+        if self.record.health.as_ref() != Some(&health) {
+            self.record.health = Some(health);
+            self.save();
+        }
+    }
+
+    /// The container has another name.
+    pub(super) fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
     /// The payload was frozen or thawed, or the container couldn't be removed.
     pub(super) fn change(&mut self, state: State) {
         self.record.state = state;
         self.save();
     }
 
-    /// The payload ended. Its cgroups stay in the record, for `rm` to look after.
-    pub(super) fn stopped(&mut self, exit: ExitStatus) {
+    /// The payload ended, and that is the end; maybe of a container that its successor is about to start again. Its
+    /// cgroups stay in the record, for `rm` to look after.
+    pub(super) fn stopped(&mut self, exit: ExitStatus, by_user: bool, successor: Option<ProcessId>) {
+        self.record.stopped_by_user = by_user;
+        self.record.creator = successor;
         self.record.state = State::Stopped;
         self.record.supervisor = None;
         self.record.payload = None;

@@ -1,9 +1,11 @@
 //! The supervisor: the small process that owns one container. `docs/supervisor.md` tells its life and its protocol.
 
+mod again;
 mod birth;
 mod cgroup;
 mod connection;
 mod ending;
+mod health;
 mod journal;
 mod log;
 mod requests;
@@ -14,14 +16,15 @@ mod sys;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
 use brig_runtime::plan::{Plan, SupervisorPlan};
 use brig_runtime::protocol::{Birth, StepError, write_message};
 use brig_runtime::record::{ProcessId, RecordError};
 
+use again::Again;
 use birth::step;
 use connection::{Bound, Connection};
+use health::Watch;
 use journal::Journal;
 use log::Log;
 use server::{MAIN, Server, Timers};
@@ -37,8 +40,8 @@ pub(crate) fn run() -> libc::c_int {
     match born(&first) {
         Ok(mut server) => {
             drop(first);
-            server.serve();
-            server.finish();
+            let ended = server.serve();
+            server.finish(&ended);
             libc::EXIT_SUCCESS
         }
         Err(error) => {
@@ -82,7 +85,7 @@ struct Start {
 
 impl Start {
     fn start(mut self, first: &UnixStream) -> Result<Server, StepError> {
-        let payload = self.payload();
+        let payload = again::make_payload(&self.plan);
         match payload.and_then(|(payload, pipes)| self.commit(payload, pipes, first)) {
             Ok((session, connection)) => Ok(self.into_server(session, connection)),
             Err(error) => {
@@ -90,15 +93,6 @@ impl Start {
                 Err(error)
             }
         }
-    }
-
-    fn payload(&self) -> Result<(Payload, Pipes), StepError> {
-        let pipes = match self.plan.supervisor.tty {
-            Some(_) => Pipes::none(),
-            None => Pipes::new(self.plan.supervisor.stdin_open),
-        };
-        let (pipes, io) = pipes.map_err(|error| step("make pipes", None, &error))?;
-        Ok((enter::start(&self.plan, io)?, pipes))
     }
 
     /// The payload runs: writes that down, then tells the creator. A payload that can't be written down is killed.
@@ -143,9 +137,8 @@ impl Start {
             first.bound = Bound::To { session: MAIN, stdin: plan.stdin_open };
             first.patient = true;
         }
-        let timeout = plan.timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
         let move_out = cgroup::moving_time(&plan.cgroups, plan.attach);
-        Server {
+        let mut server = Server {
             plan: self.plan,
             journal: self.journal,
             log: self.log,
@@ -155,10 +148,15 @@ impl Start {
             owner: sys::effective_uid(),
             sessions: vec![session],
             connections: vec![first],
-            timers: Timers { timeout, move_out, ..Timers::default() },
+            timers: Timers { move_out, ..Timers::default() },
+            again: Again::default(),
+            watch: Watch::default(),
             last_session: MAIN,
             scratch: server::scratch(),
-        }
+        };
+        server.timers.timeout = server.timeout_from_now();
+        server.watch_health();
+        server
     }
 
     /// Removes what a failed start has made. The first error is the one to tell: what can't be removed is found by the

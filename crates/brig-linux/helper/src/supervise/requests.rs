@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use brig_runtime::State;
 use brig_runtime::protocol::{
     CHANNEL_CONTROL, CHANNEL_STDIN, ExecRequest, PROTOCOL_VERSION, ProtocolError, Request, Response,
     StepError,
 };
+use brig_runtime::record::ProcessId;
+use brig_runtime::{ContainerSpec, State};
 
 use super::connection::{Bound, Connection};
 use super::server::{MAIN, Server};
@@ -73,12 +74,13 @@ impl Server {
             Request::Status => self.status(),
             Request::Wait => self.wait(index),
             Request::Signal { signal } => self.signal(signal),
-            Request::Stop { signal, grace_ms } => self.stop(index, signal, grace_ms),
+            Request::Stop { signal, grace_ms, successor } => self.stop(index, signal, grace_ms, successor),
             Request::Attach { stdin } => self.attach(index, stdin),
             Request::Resize { rows, cols } => self.resize(index, rows, cols),
             Request::Exec(request) => self.exec(index, &request),
             Request::Pause => self.pause(),
             Request::Resume => self.resume(),
+            Request::Reload => self.reload(),
             _ => refuse("unsupported", "this container's supervisor is older than the request"),
         }
     }
@@ -99,6 +101,13 @@ impl Server {
 
     fn signal(&mut self, signal: i32) -> Answer {
         check_signal(signal)?;
+        // As in docker: who kills a container, or sends it what asks it to stop, doesn't want it back.
+        if [libc::SIGKILL, self.plan.supervisor.stop_signal].contains(&signal) {
+            self.end_for_good(true);
+            if self.main().is_none() {
+                return done();
+            }
+        }
         match self.signal_payload(signal) {
             Ok(()) => done(),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
@@ -108,8 +117,10 @@ impl Server {
         }
     }
 
-    fn stop(&mut self, index: usize, signal: i32, grace_ms: u64) -> Answer {
+    fn stop(&mut self, index: usize, signal: i32, grace_ms: u64, successor: Option<ProcessId>) -> Answer {
         check_signal(signal)?;
+        self.end_for_good(true);
+        self.again.successor = successor;
         self.begin_stop(signal, Duration::from_millis(grace_ms));
         self.wait(index)
     }
@@ -149,12 +160,12 @@ impl Server {
         let failed =
             |error: std::io::Error| ProtocolError::new("failed", format!("can't make pipes: {error}"));
         let (pipes, io) = if listened { Pipes::new(request.stdin) } else { Pipes::none() }.map_err(failed)?;
-        self.last_session += 1;
-        let id = self.last_session;
+        let id = self.next_session();
         let name = id.to_string();
         let command = request.args.join(" ");
         self.journal.event("exec_create", &[("execID", &name), ("command", &command)]);
-        let payload = enter::exec(&self.plan, &self.sessions[0].payload, request, io).map_err(exec_error)?;
+        let main = self.main().ok_or_else(restarting)?;
+        let payload = enter::exec(&self.plan, &main.payload, request, io).map_err(exec_error)?;
         self.journal.event("exec_start", &[("execID", &name), ("command", &command)]);
         let pid = payload.pid;
         self.sessions.push(Session::new(id, payload, pipes).map_err(failed)?);
@@ -173,6 +184,9 @@ impl Server {
         if self.journal.state() == State::Paused {
             return refused("paused", "the container is paused: unpause it first");
         }
+        if self.main().is_none() {
+            return Err(restarting());
+        }
         if self.sessions.len() > MAX_EXECS {
             return refused("busy", "too many processes were brought into this container");
         }
@@ -186,6 +200,9 @@ impl Server {
         if self.journal.state() == State::Paused {
             return refuse("paused", "the container is paused already");
         }
+        if self.main().is_none() {
+            return Err(restarting());
+        }
         self.freeze(enter::pause, State::Paused, "pause")
     }
 
@@ -194,6 +211,17 @@ impl Server {
             return refuse("invalid", "the container isn't paused");
         }
         self.freeze(enter::resume, State::Running, "unpause")
+    }
+
+    fn reload(&mut self) -> Answer {
+        let path = self.plan.supervisor.dir.join("spec.json");
+        let spec =
+            ContainerSpec::read(&path).map_err(|error| ProtocolError::new("failed", error.to_string()))?;
+        let plan = &mut self.plan.supervisor;
+        plan.restart = spec.restart;
+        plan.name_file.set_file_name(&spec.name);
+        self.journal.rename(&spec.name);
+        done()
     }
 
     fn freeze(
@@ -207,6 +235,10 @@ impl Server {
         self.journal.event(event, &[]);
         done()
     }
+}
+
+fn restarting() -> ProtocolError {
+    ProtocolError::new("not_running", "the container is restarting: wait until it runs")
 }
 
 fn check_signal(signal: i32) -> Result<(), ProtocolError> {

@@ -19,7 +19,10 @@ use brig_runtime::lock::SupervisorLock;
 use brig_runtime::plan::Plan;
 use brig_runtime::protocol::{CHANNEL_STDERR, CHANNEL_STDOUT, ProtocolError, Response};
 
+use super::again::Again;
 use super::connection::{Bound, Connection};
+use super::ending::Ended;
+use super::health::Watch;
 use super::journal::Journal;
 use super::log::{Log, Stream};
 use super::session::Session;
@@ -52,10 +55,12 @@ pub(super) struct Server {
     pub(super) listener: UnixListener,
     pub(super) signals: OwnedFd,
     pub(super) owner: u32,
-    /// The payload first, then execs.
+    /// The payload first, while there is one, then execs.
     pub(super) sessions: Vec<Session>,
     pub(super) connections: Vec<Connection>,
     pub(super) timers: Timers,
+    pub(super) again: Again,
+    pub(super) watch: Watch,
     /// The last number given to a session.
     pub(super) last_session: u32,
     pub(super) scratch: Vec<u8>,
@@ -68,6 +73,8 @@ pub(super) struct Timers {
     pub(super) timeout: Option<Instant>,
     /// The grace of a stop is over.
     pub(super) kill: Option<Instant>,
+    /// Start the payload again.
+    pub(super) restart: Option<Instant>,
     /// Accept again.
     pub(super) accept: Option<Instant>,
     /// Leave the creator's cgroups.
@@ -96,8 +103,8 @@ pub(super) fn scratch() -> Vec<u8> {
 }
 
 impl Server {
-    /// Serves until the payload has ended.
-    pub(super) fn serve(&mut self) {
+    /// Serves until the payload has ended for good. Says how.
+    pub(super) fn serve(&mut self) -> Ended {
         loop {
             let (mut fds, tokens) = self.interests();
             if sys::poll(&mut fds, self.next_timer()).is_err() {
@@ -112,11 +119,16 @@ impl Server {
                     token => self.handle(token, fd.revents),
                 }
             }
-            if ended.front() == Some(&0) {
-                return;
+            if ended.front() == Some(&0) && self.main().is_some() {
+                if let Some(ended) = self.end_payload() {
+                    return ended;
+                }
+                continue;
             }
             ended.into_iter().rev().for_each(|session| self.end_exec(session));
-            self.expire_timers();
+            if let Some(ended) = self.expire_timers() {
+                return ended;
+            }
             self.take_leftover_frames();
             self.enforce_bounds();
         }
@@ -183,6 +195,7 @@ impl Server {
             return 0;
         }
         let data = &self.scratch[..count];
+        self.watch.hear(session.id, data);
         if let Some(log) = self.log.as_mut().filter(|_| session.id == MAIN)
             && let Err(error) = log.write(stream, data)
         {
@@ -199,6 +212,7 @@ impl Server {
     fn own_signal(&mut self) {
         while let Some(signal) = sys::next_signal(self.signals.as_fd()) {
             if signal == libc::SIGTERM {
+                self.end_for_good(false);
                 self.begin_stop(self.plan.supervisor.stop_signal, TERM_GRACE);
             }
         }
@@ -206,6 +220,9 @@ impl Server {
 
     /// Sends the signal, and SIGKILL when the grace is over. The shortest grace of several counts.
     pub(super) fn begin_stop(&mut self, signal: i32, grace: Duration) {
+        if self.main().is_none() {
+            return;
+        }
         let deadline = Instant::now().checked_add(grace);
         self.timers.kill = match (self.timers.kill, deadline) {
             (Some(earlier), Some(deadline)) => Some(earlier.min(deadline)),
@@ -220,7 +237,8 @@ impl Server {
 
     /// Sends a signal to the payload.
     pub(super) fn signal_payload(&mut self, signal: i32) -> io::Result<()> {
-        sys::signal_process(self.sessions[0].payload.pidfd.as_fd(), signal)?;
+        let Some(main) = self.main() else { return Err(io::Error::from_raw_os_error(libc::ESRCH)) };
+        sys::signal_process(main.payload.pidfd.as_fd(), signal)?;
         self.journal.event("kill", &[("signal", &signal.to_string())]);
         if signal == libc::SIGKILL {
             self.timers.killed = true;
@@ -332,16 +350,18 @@ impl Server {
 
     /// Milliseconds until the next timer, for `poll`.
     fn next_timer(&self) -> i32 {
-        let Timers { timeout, kill, accept, move_out, .. } = self.timers;
+        let Timers { timeout, kill, restart, accept, move_out, .. } = self.timers;
+        let health = self.watch.timer().filter(|_| self.journal.state() == State::Running);
         let stalls = self.connections.iter().filter_map(|connection| connection.stalls_at(STALL));
-        let timers = [timeout, kill, accept, move_out].into_iter().flatten();
+        let timers = [timeout, kill, restart, accept, move_out, health].into_iter().flatten();
         let Some(next) = timers.chain(stalls).min() else { return -1 };
         let rest = next.saturating_duration_since(Instant::now());
         // Rounded up: a timer that isn't due yet would be waited for in a busy loop.
         i32::try_from(rest.as_millis().saturating_add(1)).unwrap_or(i32::MAX)
     }
 
-    fn expire_timers(&mut self) {
+    /// Does what is due. Says how the container has ended, if that is the end.
+    fn expire_timers(&mut self) -> Option<Ended> {
         let now = Instant::now();
         let due = |timer: &mut Option<Instant>| timer.take_if(|at| *at <= now).is_some();
         due(&mut self.timers.accept);
@@ -355,6 +375,28 @@ impl Server {
         if due(&mut self.timers.move_out) {
             self.leave_creators_cgroups();
         }
+        self.look_after_health();
+        if due(&mut self.timers.restart) {
+            return self.revive();
+        }
+        self.gives_up()
+    }
+
+    /// When a payload's time is over that is started now.
+    pub(super) fn timeout_from_now(&self) -> Option<Instant> {
+        let time = self.plan.supervisor.timeout_ms?;
+        Instant::now().checked_add(Duration::from_millis(time))
+    }
+
+    /// The payload, while there is one.
+    pub(super) fn main(&self) -> Option<&Session> {
+        self.sessions.first().filter(|session| session.id == MAIN)
+    }
+
+    /// A number that no session has had.
+    pub(super) fn next_session(&mut self) -> u32 {
+        self.last_session += 1;
+        self.last_session
     }
 
     /// The session with this number, if it hasn't ended.

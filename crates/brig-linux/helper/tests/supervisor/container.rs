@@ -13,8 +13,7 @@ use brig_runtime::client::{AttachEnd, AttachIo, Supervisor};
 use brig_runtime::plan::{
     IdMap, IdMaps, PLAN_VERSION, PayloadPlan, Plan, ProcessPlan, RootFs, SupervisorPlan,
 };
-use brig_runtime::record::{RECORD_VERSION, boot_id};
-use brig_runtime::{ContainerPaths, Event, ExitStatus, Roots, State, StateRecord, Timestamp};
+use brig_runtime::{ContainerPaths, Event, ExitStatus, RestartPolicy, Roots, State, StateRecord, Timestamp};
 
 /// A container that isn't started yet.
 pub(crate) struct Container {
@@ -63,6 +62,8 @@ impl Container {
             timeout_ms: None,
             stop_signal: libc::SIGTERM,
             auto_remove: false,
+            restart: RestartPolicy::No,
+            health: None,
             exec_refused: None,
             cgroups: Vec::new(),
         };
@@ -73,21 +74,9 @@ impl Container {
     /// With the record that the engine writes when it creates a container.
     pub(crate) fn created(&self) {
         let plan = &self.plan.supervisor;
-        let record = StateRecord {
-            version: RECORD_VERSION,
-            id: plan.id.clone(),
-            kind: plan.kind.clone(),
-            state: State::Created,
-            boot_id: boot_id().unwrap(),
-            creator: None,
-            supervisor: None,
-            payload: None,
-            cgroups: Vec::new(),
-            exit: None,
-            created_at: plan.created_at.parse().unwrap(),
-            started_at: None,
-            finished_at: None,
-        };
+        let created_at = plan.created_at.parse().unwrap();
+        let record =
+            StateRecord::new(&plan.id, &plan.kind, State::Created, created_at).of_this_boot().unwrap();
         record.write(&self.paths.state()).unwrap();
     }
 
@@ -168,6 +157,19 @@ impl Running {
         let status = pump(&mut self.first, &mut out, &mut err, None);
         assert!(self.helper.wait().unwrap().success());
         (status, out, err)
+    }
+
+    /// Waits for the supervisor's end.
+    pub(crate) fn ended(mut self) {
+        assert!(self.helper.wait().unwrap().success());
+    }
+
+    /// Whether the payload handles SIGTERM by now.
+    pub(crate) fn is_ready(&self, container: &Container) -> bool {
+        let pid = container.state().payload.unwrap().pid;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
     }
 
     pub(crate) fn helper_pid(&self) -> i32 {

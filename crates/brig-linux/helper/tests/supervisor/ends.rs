@@ -76,7 +76,7 @@ fn stop_asks_first() {
     let container = Container::new("trap 'exit 3' TERM; echo ready; while :; do sleep 0.02; done");
     let running = container.start();
     eventually("the trap is set", || container.log("stdout") == "ready\n");
-    let status = container.connect().stop(libc::SIGTERM, 10_000).unwrap();
+    let status = container.connect().stop(libc::SIGTERM, 10_000, None).unwrap();
     assert_eq!((status.code, status.reason), (3, ExitReason::Exited));
     running.wait_after_end();
     assert_eq!(container.events(), ["start", "kill", "die"]);
@@ -88,7 +88,7 @@ fn stop_kills_after_its_grace() {
     let running = container.start();
     eventually("the trap is set", || container.log("stdout") == "ready\n");
     let begun = Instant::now();
-    let status = container.connect().stop(libc::SIGTERM, 200).unwrap();
+    let status = container.connect().stop(libc::SIGTERM, 200, None).unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(200));
     assert_eq!((status.code, status.signal), (137, Some(9)));
     running.wait_after_end();

@@ -46,7 +46,7 @@ fn a_paused_container_does_nothing_until_it_is_resumed() {
     eventually("it ticks again", || container.log("stdout").len() > frozen);
     // A frozen process is killed all the same.
     client.pause().unwrap();
-    let status = client.stop(libc::SIGTERM, 50).unwrap();
+    let status = client.stop(libc::SIGTERM, 50, None).unwrap();
     assert_eq!(status.signal, Some(libc::SIGKILL));
     running.wait_after_end();
     assert_eq!(container.events(), ["start", "pause", "unpause", "pause", "kill", "kill", "die"]);

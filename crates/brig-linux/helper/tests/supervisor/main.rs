@@ -6,11 +6,14 @@
     reason = "a test panics with the place, and says what it skips"
 )]
 
+mod again;
 mod container;
 mod crash;
 mod ends;
 mod engine;
+mod health;
 mod hostile;
+mod init;
 mod ordinary;
 mod output;
 mod requests;

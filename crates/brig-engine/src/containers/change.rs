@@ -1,0 +1,85 @@
+//! Verbs that change a container without ending it: `rename`, `pause`, `unpause`, and the record's own edits.
+
+use std::fs::{self, File};
+use std::io;
+
+use brig_runtime::client::ClientError;
+use brig_runtime::{ContainerSpec, Event};
+
+use super::find::ContainerInfo;
+use super::life::client_error;
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+use crate::names;
+
+impl Engine {
+    /// Gives a container another name.
+    pub fn rename(&self, name: &str, new: &str) -> Result<()> {
+        names::check(new)?;
+        let container = self.container(name)?;
+        let old = container.spec.name.clone();
+        if old == new {
+            let problem = "it is the container's name already";
+            return Err(Error::invalid("container name", new, problem));
+        }
+        self.edit_spec(&container, |spec| {
+            self.link_name(&self.roots().container(&spec.id), new)?;
+            spec.name = new.to_owned();
+            Ok(())
+        })?;
+        // From here on it has its new name; the old one would be swept by whoever wants it.
+        let link = self.roots().names().join(&old);
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", link)(error)),
+            _ => Ok(()),
+        }?;
+        let event = Event::container("rename", &container.spec.id).with("name", new);
+        self.record_event(&event.with("image", &container.spec.image.reference).with("oldName", old))
+    }
+
+    /// Changes a container's record, one caller at a time, and tells its supervisor.
+    pub(crate) fn edit_spec(
+        &self,
+        container: &ContainerInfo,
+        edit: impl FnOnce(&mut ContainerSpec) -> Result<()>,
+    ) -> Result<ContainerSpec> {
+        let paths = self.roots().container(&container.spec.id);
+        let dir = File::open(paths.dir()).map_err(Error::io("open", paths.dir()))?;
+        dir.lock().map_err(Error::io("lock", paths.dir()))?;
+        let mut spec = ContainerSpec::read(&paths.spec())?;
+        edit(&mut spec)?;
+        spec.write(&paths.spec())?;
+        if container.state.state.is_active() {
+            self.tell_of_edit(container)?;
+        }
+        Ok(spec)
+    }
+
+    fn tell_of_edit(&self, container: &ContainerInfo) -> Result<()> {
+        let told = self.supervisor(container, "change").and_then(|mut supervisor| {
+            match supervisor.reload() {
+                // One of an older brig goes on as it was; its next start knows.
+                Err(ClientError::Refused { source }) if source.code == "unsupported" => Ok(()),
+                told => told.map_err(client_error(&container.spec.name)),
+            }
+        });
+        match told {
+            Err(error) if super::life::ended_meanwhile(&error) => Ok(()),
+            told => told,
+        }
+    }
+
+    /// Freezes all processes of a container.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        let container = self.container(name)?;
+        let mut supervisor = self.supervisor(&container, "pause")?;
+        supervisor.pause().map_err(client_error(&container.spec.name))
+    }
+
+    /// Lets a frozen container go on.
+    pub fn unpause(&self, name: &str) -> Result<()> {
+        let container = self.container(name)?;
+        let mut supervisor = self.supervisor(&container, "unpause")?;
+        supervisor.resume().map_err(client_error(&container.spec.name))
+    }
+}
