@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{change, container, demo, doctor, image, run, system};
+use crate::commands::{change, container, demo, doctor, generate, image, info, prune, run, system, watch};
 
 /// Runs OCI images as Linux containers or as WebAssembly, from one store, without a daemon.
 #[derive(Debug, Parser)]
@@ -87,6 +87,10 @@ pub(crate) enum Command {
     Ps(container::Ps),
     /// Remove containers
     Rm(container::Rm),
+    /// Show the processes of a container
+    Top(watch::Top),
+    /// Show what containers take, as it changes
+    Stats(watch::Stats),
     /// Print what a container printed
     Logs(container::Logs),
     /// Show everything about containers or images
@@ -115,12 +119,35 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     /// Print versions
     Version(system::Version),
+    /// Say what there is: containers, images, roots, and what this host can do
+    Info(info::Info),
+    /// Print what other programs need to look after containers
+    #[command(subcommand)]
+    Generate(generate::Generate),
     /// Manage images
     #[command(subcommand)]
     Image(ImageCommand),
     /// Manage containers
     #[command(subcommand)]
     Container(ContainerCommand),
+    /// Manage the whole
+    #[command(subcommand)]
+    System(SystemCommand),
+}
+
+/// `brig system …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    /// Show what takes space on disk
+    Df(info::Df),
+    /// Print what happened, and what happens
+    Events(system::Events),
+    /// Say what there is: containers, images, roots, and what this host can do
+    Info(info::Info),
+    /// Remove all containers that don't run, and images without a name
+    Prune(prune::System),
+    /// Start the containers that should run by their restart policies: after a boot
+    Start(info::Start),
 }
 
 /// `brig image …`: the long spellings.
@@ -144,6 +171,8 @@ pub(crate) enum ImageCommand {
     Save(image::Save),
     /// Show everything about images
     Inspect(system::Inspect),
+    /// Remove images without a name, or all that no container uses
+    Prune(prune::Images),
 }
 
 /// `brig container …`: the long spellings.
@@ -179,8 +208,14 @@ pub(crate) enum ContainerCommand {
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(container::Rm),
+    /// Show the processes of a container
+    Top(watch::Top),
+    /// Show what containers take, as it changes
+    Stats(watch::Stats),
     /// Print what a container printed
     Logs(container::Logs),
     /// Show everything about containers
     Inspect(system::Inspect),
+    /// Remove all containers that don't run
+    Prune(prune::Containers),
 }

@@ -53,6 +53,8 @@ fn one_verb(arguments: &[OsString]) -> Option<Cli> {
         "ps" => Command::Ps,
         "rm" => Command::Rm,
         "logs" => Command::Logs,
+        "top" => Command::Top,
+        "stats" => Command::Stats,
         "inspect" => Command::Inspect,
         "pull" => Command::Pull,
         "images" => Command::Images,

@@ -85,6 +85,26 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// A size in docker's words for memory: binary units, four significant digits: `1.5MiB`.
+pub(crate) fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut unit, mut size) = (0, bytes as f64);
+    while size >= 1024.0 && unit < UNITS.len() - 1 {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let decimals = match size {
+        size if size < 10.0 => 3,
+        size if size < 100.0 => 2,
+        size if size < 1000.0 => 1,
+        _ => 0,
+    };
+    let text = format!("{size:.decimals$}");
+    // As Go's %.4g: no zeroes behind the point.
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -97,6 +117,21 @@ mod tests {
         table.row(vec!["1".into(), "a".into()]);
         table.row(vec!["123".into(), String::new()]);
         assert_eq!(table.render(), "ID    NAME\n1     a\n123\n");
+    }
+
+    #[test]
+    fn memory_in_dockers_words() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (512, "512B"),
+            (1536, "1.5KiB"),
+            (1 << 20, "1MiB"),
+            (7_654_321, "7.3MiB"),
+            (1000 << 20, "1000MiB"),
+            (23 << 30, "23GiB"),
+        ] {
+            assert_eq!(binary_size(bytes), text);
+        }
     }
 
     #[test]

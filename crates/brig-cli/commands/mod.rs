@@ -5,19 +5,23 @@ pub(crate) mod container;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 mod filter;
+pub(crate) mod generate;
 pub(crate) mod image;
+pub(crate) mod info;
 mod notices;
+pub(crate) mod prune;
 pub(crate) mod run;
 mod supervision;
 pub(crate) mod system;
 mod values;
+pub(crate) mod watch;
 
 use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
 use brig_engine::{EngineOptions, Result};
 
-use crate::args::{Cli, Command, ContainerCommand, Globals, ImageCommand};
+use crate::args::{Cli, Command, ContainerCommand, Globals, ImageCommand, SystemCommand};
 
 /// What verbs need: the global flags, and the engine on the root that they name.
 pub(crate) struct Context {
@@ -65,6 +69,16 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Tag(verb) | Command::Image(ImageCommand::Tag(verb)) => verb.execute(context),
         Command::Load(verb) | Command::Image(ImageCommand::Load(verb)) => verb.execute(context),
         Command::Save(verb) | Command::Image(ImageCommand::Save(verb)) => verb.execute(context),
+        Command::Top(verb) | Command::Container(ContainerCommand::Top(verb)) => verb.execute(context),
+        Command::Stats(verb) | Command::Container(ContainerCommand::Stats(verb)) => verb.execute(context),
+        Command::Container(ContainerCommand::Prune(verb)) => verb.execute(context),
+        Command::Image(ImageCommand::Prune(verb)) => verb.execute(context),
+        Command::Info(verb) | Command::System(SystemCommand::Info(verb)) => verb.execute(context),
+        Command::System(SystemCommand::Df(verb)) => verb.execute(context),
+        Command::System(SystemCommand::Prune(verb)) => verb.execute(context),
+        Command::System(SystemCommand::Start(verb)) => verb.execute(context),
+        Command::System(SystemCommand::Events(verb)) => verb.execute(context),
+        Command::Generate(verb) => verb.execute(context),
         Command::Events(verb) => verb.execute(context),
         Command::Fsck(verb) => verb.execute(context),
         Command::Doctor(verb) => verb.execute(context),

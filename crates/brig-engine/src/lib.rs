@@ -19,6 +19,7 @@ mod session;
 mod threads;
 #[cfg(feature = "registry")]
 mod transfer;
+mod usage;
 mod users;
 #[cfg(feature = "wasm")]
 mod wasm;
@@ -38,8 +39,8 @@ pub use brig_runtime::{
 };
 pub use brig_store::FsckReport;
 pub use containers::{
-    AttachOptions, ContainerInfo, CreateOptions, ExecOptions, HealthOptions, Isolation, Network, Volume,
-    signal,
+    AttachOptions, ContainerInfo, CreateOptions, ExecOptions, HealthOptions, Isolation, Network, Process,
+    PruneFilter, Sample, Volume, machine_memory, signal,
 };
 pub use doctor::{Check, Verdict, doctor};
 pub use engine::{Engine, EngineOptions};
@@ -50,6 +51,7 @@ pub use images::{ImageDetails, ImageSummary, ResolvedImage, Wanted};
 pub use images::{PullOptions, PushOptions};
 pub use progress::{Progress, ProgressSink};
 pub use session::{Session, SessionOutput};
+pub use usage::{DiskUsage, Usage};
 
 /// The version of the OCI runtime specification that containers are described by.
 pub const OCI_RUNTIME_VERSION: &str = "1.3.0";

@@ -1,5 +1,6 @@
 //! Containers of both kinds, through one set of verbs.
 
+mod boot;
 mod change;
 pub(crate) mod command;
 mod create;
@@ -10,6 +11,8 @@ mod life;
 #[cfg(feature = "linux")]
 mod linux;
 mod options;
+mod processes;
+mod prune;
 mod remove;
 mod start;
 
@@ -20,4 +23,7 @@ pub use find::ContainerInfo;
 pub use health::HealthOptions;
 pub(crate) use life::client_error;
 pub use options::{CreateOptions, Isolation, Network, Volume};
+pub use processes::{Process, Sample, machine_memory};
+pub use prune::PruneFilter;
+pub(crate) use prune::disk_use;
 pub use start::AttachOptions;

@@ -1,5 +1,7 @@
 //! Everything about an image, in docker's field names where docker has them.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,6 +50,14 @@ pub struct ImageDetails {
     pub size: u64,
     /// The manifest's annotations.
     pub annotations: Value,
+}
+
+impl ImageDetails {
+    /// The labels of the config.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self.config.get("Labels").and_then(Value::as_object).into_iter().flatten();
+        labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+    }
 }
 
 impl Engine {

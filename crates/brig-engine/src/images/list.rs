@@ -81,7 +81,7 @@ impl Engine {
     }
 
     /// The images below a document that are in the store: the pull of one platform leaves the others out.
-    pub(super) fn present_images(&self, document: &Document, target: &Descriptor) -> Result<Vec<Image>> {
+    pub(crate) fn present_images(&self, document: &Document, target: &Descriptor) -> Result<Vec<Image>> {
         let descriptors = match document.index() {
             Some(index) => index.manifests.clone(),
             None => vec![target.clone()],

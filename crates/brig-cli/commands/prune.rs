@@ -1,0 +1,178 @@
+//! `container prune`, `image prune`, `system prune`: what isn't used goes.
+
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+
+use brig_engine::{Error, PruneFilter, Result};
+use clap::Args;
+
+use super::Context;
+use super::values::moment;
+use crate::{output, table, terminal};
+
+/// What is common to all of them.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// Don't ask
+    #[arg(short, long)]
+    force: bool,
+    /// Only some: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+}
+
+/// Remove all containers that don't run
+#[derive(Args, Debug)]
+pub(crate) struct Containers {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Remove images without a name, or all that no container uses
+#[derive(Args, Debug)]
+pub(crate) struct Images {
+    /// Remove all that no container uses, not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Remove all containers that don't run, and images without a name
+#[derive(Args, Debug)]
+pub(crate) struct System {
+    /// Remove all images that no container uses, not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Common {
+    fn parse(&self) -> Result<PruneFilter> {
+        let mut filter = PruneFilter::default();
+        let label = |value: &str| match value.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (value.to_owned(), None),
+        };
+        for text in &self.filter {
+            match text.split_once('=') {
+                Some(("until", time)) => filter.until = Some(moment(time)?),
+                Some(("label", value)) => filter.labels.push(label(value)),
+                Some(("label!", value)) => filter.not_labels.push(label(value)),
+                _ => {
+                    let problem = "the filters are until=TIME, label=KEY[=VALUE] and label!=KEY[=VALUE]";
+                    return Err(Error::Invalid {
+                        what: "filter",
+                        value: text.clone(),
+                        problem: problem.into(),
+                    });
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    /// docker's question. Without somebody to answer it, `--force` has to be given.
+    fn may(&self, what: &[&str]) -> Result<bool> {
+        if self.force {
+            return Ok(true);
+        }
+        if !terminal::stdin_is_terminal() {
+            let reason = "there is nobody to ask: give --force";
+            return Err(Error::Unsupported { what: "removing without asking".into(), reason: reason.into() });
+        }
+        let what: String = what.iter().map(|line| format!("  - {line}\n")).collect();
+        let failed = |source| Error::Io { action: "use the terminal", path: None, source };
+        let mut err = std::io::stderr().lock();
+        write!(err, "WARNING! This will remove:\n{what}\nAre you sure you want to continue? [y/N] ")
+            .map_err(failed)?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+/// What was removed, as docker prints it.
+#[derive(Default)]
+struct Removed {
+    text: String,
+    bytes: u64,
+}
+
+impl Removed {
+    fn containers(&mut self, context: &Context, filter: &PruneFilter) -> Result<()> {
+        let removed = context.engine()?.prune_containers(filter)?;
+        if !removed.is_empty() {
+            self.text.push_str("Deleted Containers:\n");
+        }
+        for (id, bytes) in &removed {
+            self.text.push_str(&format!("{id}\n"));
+            self.bytes += bytes;
+        }
+        if !removed.is_empty() {
+            self.text.push('\n');
+        }
+        Ok(())
+    }
+
+    fn images(&mut self, context: &Context, all: bool, filter: &PruneFilter) -> Result<()> {
+        let engine = context.engine()?;
+        let before = engine.disk_usage()?.images.size;
+        let (words, report) = engine.prune_images(all, filter)?;
+        if !words.is_empty() {
+            self.text.push_str(&format!("Deleted Images:\n{}\n\n", words.join("\n").to_lowercase()));
+        }
+        let freed = before.saturating_sub(engine.disk_usage()?.images.size);
+        self.bytes += freed.max(report.blob_bytes);
+        Ok(())
+    }
+
+    fn print(self) -> Result<ExitCode> {
+        output::print(&format!("{}Total reclaimed space: {}\n", self.text, table::size(self.bytes)))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Containers {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let filter = self.common.parse()?;
+        if !self.common.may(&["all containers that don't run"])? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut removed = Removed::default();
+        removed.containers(context, &filter)?;
+        removed.print()
+    }
+}
+
+/// What goes of the images.
+fn which(all: bool) -> &'static str {
+    if all { "all images that no container uses" } else { "all images without a name" }
+}
+
+impl Images {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let filter = self.common.parse()?;
+        if !self.common.may(&[which(self.all)])? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut removed = Removed::default();
+        removed.images(context, self.all, &filter)?;
+        removed.print()
+    }
+}
+
+impl System {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let filter = self.common.parse()?;
+        if !self.common.may(&["all containers that don't run", which(self.all)])? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut removed = Removed::default();
+        // First the containers: they use images.
+        removed.containers(context, &filter)?;
+        removed.images(context, self.all, &filter)?;
+        removed.print()
+    }
+}
