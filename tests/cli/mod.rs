@@ -10,6 +10,7 @@ mod linux;
 mod registries;
 mod rootless;
 mod snapshots;
+mod supervision;
 mod wasm;
 
 use brig_testing::image::{self, Image};
