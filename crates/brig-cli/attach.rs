@@ -10,24 +10,68 @@ use brig_engine::client::{AttachEnd, AttachIo, ClientError, Supervisor, Wake, Wa
 use brig_engine::logs::{LogRecord, LogStream};
 use brig_engine::protocol::Request;
 use brig_engine::{AttachOptions, ContainerInfo, Error, ExecOptions, ExitStatus, Result};
+use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::{output, terminal};
 
-/// docker's keys: ctrl-p ctrl-q.
-const DETACH_KEYS: [u8; 2] = [16, 17];
 /// The signals that a foreground container gets in brig's place.
 const FORWARDED: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Starts a created or stopped container in the foreground, with input if it takes any.
-pub(crate) fn run(engine: &Engine, container: &ContainerInfo) -> Result<ExitCode> {
-    start(engine, container, true)
+/// How the foreground behaves, for the verbs that have one.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Foreground {
+    /// Keys that leave the container running, such as ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q", value_parser = parse_keys)]
+    detach_keys: DetachKeys,
+    /// Pass signals on to the program
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sig_proxy: bool,
 }
 
-/// Starts a created or stopped container in the foreground.
-pub(crate) fn start(engine: &Engine, container: &ContainerInfo, stdin: bool) -> Result<ExitCode> {
+/// Keys that leave the container running.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Keys {
+    /// Keys that leave the program running, such as ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q", value_parser = parse_keys)]
+    detach_keys: DetachKeys,
+}
+
+/// The bytes that these keys send.
+#[derive(Clone, Debug)]
+pub(crate) struct DetachKeys(Vec<u8>);
+
+impl From<Keys> for Foreground {
+    fn from(keys: Keys) -> Self {
+        Self { detach_keys: keys.detach_keys, sig_proxy: true }
+    }
+}
+
+/// docker's notation: characters, and `ctrl-` with a letter or one of `@ [ \\ ] ^ _`, with commas between.
+fn parse_keys(text: &str) -> std::result::Result<DetachKeys, String> {
+    let key = |key: &str| match key.as_bytes() {
+        [byte] => Some(*byte),
+        [b'c', b't', b'r', b'l', b'-', byte @ (b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_')] => {
+            Some(byte.to_ascii_uppercase() & 0x1f)
+        }
+        _ => None,
+    };
+    let keys = text.split(',').map(key).collect::<Option<Vec<u8>>>();
+    keys.filter(|keys| !keys.is_empty())
+        .map(DetachKeys)
+        .ok_or_else(|| "give characters or ctrl-LETTER, with commas between".into())
+}
+
+/// Starts a created or stopped container in the foreground, with input if it takes any and is to have it.
+pub(crate) fn start(
+    engine: &Engine,
+    container: &ContainerInfo,
+    stdin: bool,
+    foreground: &Foreground,
+) -> Result<ExitCode> {
     // Before the start: a signal between the start and the handlers would kill brig, not the payload.
     let signals = Signals::listen()?;
     let stdin = stdin && container.spec.stdin_open;
@@ -35,12 +79,12 @@ pub(crate) fn start(engine: &Engine, container: &ContainerInfo, stdin: bool) -> 
     let raw = raw(container.spec.tty && stdin)?;
     let options = AttachOptions { stdin, size: terminal::size().filter(|_| container.spec.tty) };
     let supervisor = engine.start(container, Some(&options))?;
-    let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin, forward: true };
+    let target = Target::main(container, stdin, foreground);
     pump(engine, supervisor, &target, signals, raw)
 }
 
 /// Attaches to a running container.
-pub(crate) fn attach(engine: &Engine, name: &str, stdin: bool) -> Result<ExitCode> {
+pub(crate) fn attach(engine: &Engine, name: &str, stdin: bool, foreground: &Foreground) -> Result<ExitCode> {
     let signals = Signals::listen()?;
     let container = engine.container(name)?;
     let stdin = stdin && container.spec.stdin_open;
@@ -48,13 +92,13 @@ pub(crate) fn attach(engine: &Engine, name: &str, stdin: bool) -> Result<ExitCod
     if let (true, Some((rows, cols))) = (container.spec.tty, terminal::size()) {
         supervisor.resize(rows, cols).map_err(failed(&container.spec.name))?;
     }
-    let target = Target { name: &container.spec.name, tty: container.spec.tty, stdin, forward: true };
+    let target = Target::main(&container, stdin, foreground);
     let raw = raw(target.tty && stdin)?;
     pump(engine, supervisor, &target, signals, raw)
 }
 
 /// Runs another process in a running container.
-pub(crate) fn exec(engine: &Engine, name: &str, mut options: ExecOptions) -> Result<ExitCode> {
+pub(crate) fn exec(engine: &Engine, name: &str, mut options: ExecOptions, keys: &Keys) -> Result<ExitCode> {
     let signals = Signals::listen()?;
     options.size = terminal::size().filter(|_| options.tty);
     let (tty, stdin, detach) = (options.tty, options.interactive, options.detach);
@@ -63,7 +107,8 @@ pub(crate) fn exec(engine: &Engine, name: &str, mut options: ExecOptions) -> Res
     if detach {
         return Ok(ExitCode::SUCCESS);
     }
-    pump(engine, supervisor, &Target { name, tty, stdin, forward: false }, signals, raw)
+    let target = Target { name, tty, stdin, forward: false, keys: &keys.detach_keys.0 };
+    pump(engine, supervisor, &target, signals, raw)
 }
 
 /// Writes a record of a log to the stream that it came from.
@@ -89,6 +134,21 @@ struct Target<'a> {
     /// Whether signals go to the container. One that is meant for a process of `exec` must not end the container: it
     /// ends brig, as it ends docker.
     forward: bool,
+    /// What detaches, as bytes of a terminal.
+    keys: &'a [u8],
+}
+
+impl<'a> Target<'a> {
+    /// The payload itself.
+    fn main(container: &'a ContainerInfo, stdin: bool, foreground: &'a Foreground) -> Self {
+        Self {
+            name: &container.spec.name,
+            tty: container.spec.tty,
+            stdin,
+            forward: foreground.sig_proxy,
+            keys: &foreground.detach_keys.0,
+        }
+    }
 }
 
 fn pump(
@@ -106,7 +166,7 @@ fn pump(
         stdin: target.stdin.then(|| stdin.as_fd()),
         stdout: &mut out,
         stderr: &mut err,
-        detach_keys: if raw.is_some() { &DETACH_KEYS } else { &[] },
+        detach_keys: if raw.is_some() { target.keys } else { &[] },
         wake: Some(Wake { fd: wake_fd.as_fd(), woken: &mut woken }),
     });
     drop(raw);
@@ -176,4 +236,20 @@ fn terminal_failed(source: io::Error) -> Error {
 fn failed(name: &str) -> impl FnOnce(ClientError) -> Error {
     let name = name.to_owned();
     move |source| Error::Client { name, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_dockers_notation() {
+        let bytes = |text| parse_keys(text).map(|keys| keys.0);
+        assert_eq!(bytes("ctrl-p,ctrl-q"), Ok(vec![16, 17]));
+        assert_eq!(bytes("a,b"), Ok(vec![b'a', b'b']));
+        assert_eq!(bytes("ctrl-@,ctrl-[,ctrl-_"), Ok(vec![0, 27, 31]));
+        for text in ["", "ctrl-", "ctrl-1", "ab", "a,,b", "ctrl-aa"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

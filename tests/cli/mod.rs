@@ -12,6 +12,7 @@ mod rootless;
 mod snapshots;
 mod supervision;
 mod wasm;
+mod wasm_life;
 
 use brig_testing::image::{self, Image};
 use brig_testing::{TestEnv, Unavailable};

@@ -270,7 +270,7 @@ fn a_detached_guest_has_a_log_and_can_be_stopped() {
     let _ = env.brig(&["run", "-d", "--name", "bg", "./guest.wasm"]).success();
     super::eventually("it says something", || env.brig(&["logs", "bg"]).success().stdout == "looping\n");
     let _ = env.brig(&["ps"]).success().shows("wasm");
-    let _ = env.brig(&["exec", "bg", "true"]).fails().says("wasm");
+    let _ = env.brig(&["exec", "bg", "true"]).fails().says("no function `true`");
     let _ = env.brig(&["stop", "-t", "1", "bg"]).success();
     let _ = env.brig(&["rm", "bg"]).success();
     nothing_is_left(&env);

@@ -40,6 +40,8 @@ pub(crate) struct Start {
     /// Attach standard input too
     #[arg(short, long)]
     interactive: bool,
+    #[command(flatten)]
+    keys: attach::Keys,
     /// Names or ids
     #[arg(required = true)]
     containers: Vec<String>,
@@ -75,10 +77,10 @@ impl Start {
         };
         let container = engine.container(name)?;
         if container.state.state.is_active() {
-            return attach::attach(&engine, name, self.interactive);
+            return attach::attach(&engine, name, self.interactive, &self.keys.clone().into());
         }
         say_notices(&engine, &container);
-        attach::start(&engine, &container, self.interactive)
+        attach::start(&engine, &container, self.interactive, &self.keys.clone().into())
     }
 }
 
@@ -191,6 +193,8 @@ pub(crate) struct Exec {
     /// Working directory [default: the container's]
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
+    #[command(flatten)]
+    keys: attach::Keys,
     /// Name or id
     container: String,
     /// Command and arguments
@@ -220,7 +224,7 @@ impl Exec {
             detach: self.detach,
             size: None,
         };
-        attach::exec(&engine, &self.container, options)
+        attach::exec(&engine, &self.container, options, &self.keys)
     }
 }
 
@@ -230,14 +234,17 @@ pub(crate) struct Attach {
     /// Don't attach standard input
     #[arg(long)]
     no_stdin: bool,
+    #[command(flatten)]
+    foreground: attach::Foreground,
     /// Name or id
     container: String,
 }
 
 impl Attach {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let attached =
-            context.engine().and_then(|engine| attach::attach(&engine, &self.container, !self.no_stdin));
+        let attached = context
+            .engine()
+            .and_then(|engine| attach::attach(&engine, &self.container, !self.no_stdin, &self.foreground));
         Ok(attached.unwrap_or_else(|failure| error::report_run(&failure, context.globals.error_format())))
     }
 }
@@ -376,6 +383,9 @@ pub(crate) struct Rm {
     /// Kill it first if it runs; don't complain if it isn't there
     #[arg(short, long)]
     force: bool,
+    /// Remove its anonymous volumes, too
+    #[arg(short, long)]
+    volumes: bool,
     /// Names or ids
     #[arg(required = true)]
     containers: Vec<String>,

@@ -130,6 +130,8 @@ pub(crate) struct Run {
     #[arg(long)]
     rm: bool,
     #[command(flatten)]
+    foreground: attach::Foreground,
+    #[command(flatten)]
     flags: ContainerFlags,
 }
 
@@ -185,7 +187,7 @@ impl Run {
             output::line(&container.spec.id)?;
             return Ok(ExitCode::SUCCESS);
         }
-        attach::run(&engine, &container)
+        attach::start(&engine, &container, true, &self.foreground)
     }
 }
 

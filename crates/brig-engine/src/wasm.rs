@@ -15,7 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use brig_oci::{Descriptor, Digest, Kind, KindChoice, RunConfig, media_type};
 use brig_runtime::ContainerSpec;
 use brig_runtime::record::{ImageRecord, WasmRecord};
-use brig_store::Which;
+use brig_store::{LayerStack, Which};
 use brig_wasm::runner::engine_key;
 use brig_wasm::{COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, CompileRequest, Form};
 
@@ -132,12 +132,30 @@ impl Engine {
     pub(crate) fn container_module(&self, spec: &ContainerSpec, source: &Source) -> Result<WasmRecord> {
         let module = match &source.module {
             Some(module) => module.clone(),
-            None => layer_module(spec, source, self.store().root())?,
+            None => {
+                let program = spec.args.first().map(String::as_str).unwrap_or_default();
+                let module = layer_module(program, spec, &source.stack, &source.layers, self.store().root())?;
+                module.ok_or_else(|| Error::ProgramNotFound { program: program.into() })?
+            }
         };
-        let form = self.prepare(&module)?;
-        form.check_runnable()
-            .map_err(|source| Error::NotRunnable { name: spec.image.reference.clone(), source })?;
-        Ok(WasmRecord { module: module.key.to_string(), form: form.to_string(), source: module.path })
+        self.runnable(&module, &spec.image.reference)
+    }
+
+    /// Another module of a container's image, by its path.
+    pub(crate) fn module_of_image(&self, spec: &ContainerSpec, program: &str) -> Result<Option<WasmRecord>> {
+        if spec.layers.is_empty() {
+            return Ok(None);
+        }
+        // Without the writable layer: what the guest writes isn't of the image, and may change at any time.
+        let stack = self.layer_stack(&crate::layers::of_record(spec)?, None)?;
+        let module = layer_module(program, spec, &stack, &spec.layers, self.store().root())?;
+        module.map(|module| self.runnable(&module, program)).transpose()
+    }
+
+    fn runnable(&self, module: &Module, name: &str) -> Result<WasmRecord> {
+        let form = self.prepare(module)?;
+        form.check_runnable().map_err(|source| Error::NotRunnable { name: name.into(), source })?;
+        Ok(WasmRecord { module: module.key.to_string(), form: form.to_string(), source: module.path.clone() })
     }
 
     /// The form of a module whose compiled code is there: found out and compiled on first use.
@@ -297,23 +315,28 @@ fn write_whole<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 }
 
 /// A file of the image's layers.
-fn layer_module(spec: &ContainerSpec, source: &Source, root: &Path) -> Result<Module> {
-    let program = spec.args.first().map(String::as_str).unwrap_or_default();
+fn layer_module(
+    program: &str,
+    spec: &ContainerSpec,
+    stack: &LayerStack,
+    layers: &[String],
+    root: &Path,
+) -> Result<Option<Module>> {
     let search = command::value(&spec.env, "PATH").unwrap_or(command::DEFAULT_PATH);
-    let found = source.stack.which(program, search, &spec.cwd)?;
     // Not every build sets the execute bit on a module.
-    let file = match found {
+    let file = match stack.which(program, search, &spec.cwd)? {
         Which::Found { file, .. } => Some(file),
-        Which::NotExecutable { path } => source.stack.open(&path)?,
+        Which::NotExecutable { path } => stack.open(&path)?,
         Which::NotFound => None,
     };
-    let file = file.ok_or_else(|| Error::ProgramNotFound { program: program.into() })?;
+    let Some(file) = file else { return Ok(None) };
     let path =
         fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(Error::io("find", program))?;
     let within = path.strip_prefix(root).unwrap_or(&path);
     let key = Digest::sha256(format!("layer file {}", within.display()));
     let name = program.to_owned();
-    Ok(Module { key, name, path, origin: source.layers.last().and_then(|layer| layer.parse().ok()) })
+    let origin = layers.last().and_then(|layer| layer.parse().ok());
+    Ok(Some(Module { key, name, path, origin }))
 }
 
 fn digest_of(path: &Path) -> Result<Digest> {

@@ -91,6 +91,11 @@ impl ContainerPaths {
         self.dir.join("work")
     }
 
+    /// The compiled code that the engine processes of a wasm container see.
+    pub fn modules(&self) -> PathBuf {
+        self.dir.join("modules")
+    }
+
     /// The living supervisor's socket. Longer than `sun_path` for long roots: bind and connect to it relative to its
     /// directory.
     pub fn socket(&self) -> PathBuf {

@@ -15,6 +15,7 @@
 //! and root are heard.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,35 @@ pub struct ExecRequest {
     /// Rows and columns of the terminal.
     #[serde(default)]
     pub size: Option<(u16, u16)>,
+    /// In a wasm container: the engine process that is run, as the container's user, instead of a program in it.
+    #[serde(default)]
+    pub engine: Option<EngineRequest>,
+}
+
+/// An engine process in the place of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineRequest {
+    /// The runner, on the host.
+    pub program: PathBuf,
+    /// What it reads on [`crate::plan::INPUT_FD`], two hexadecimal characters a byte.
+    pub input: String,
+}
+
+impl EngineRequest {
+    /// With these bytes as its input.
+    pub fn new(program: PathBuf, input: &[u8]) -> Self {
+        Self { program, input: input.iter().map(|byte| format!("{byte:02x}")).collect() }
+    }
+
+    /// Its input; `InvalidData` if that isn't hexadecimal.
+    pub fn input(&self) -> io::Result<Vec<u8>> {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "the engine's input isn't hexadecimal");
+        let byte = |pair: &[u8]| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+            pair.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u8::from_str_radix(pair, 16).ok())?
+        };
+        self.input.as_bytes().chunks(2).map(byte).collect::<Option<_>>().ok_or_else(invalid)
+    }
 }
 
 /// What a supervisor answers.
@@ -350,6 +380,16 @@ mod tests {
     fn a_frame_that_is_too_large_is_refused_before_it_is_read() {
         let mut wire: &[u8] = &[255, 255, 255, 255, 0];
         assert_eq!(read_frame(&mut wire).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn an_engines_input_survives() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(EngineRequest::new("/x".into(), &all).input().unwrap(), all);
+        for input in ["0", "zz", "+1", "é"] {
+            let request = EngineRequest { program: "/x".into(), input: input.into() };
+            assert!(request.input().is_err(), "{input}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub(crate) mod compile;
 pub(crate) mod config;
 pub(crate) mod ending;
 pub(crate) mod host;
+mod invoke;
 pub(crate) mod limiter;
 pub(crate) mod linker;
 pub(crate) mod load;

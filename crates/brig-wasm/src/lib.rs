@@ -24,7 +24,7 @@ pub mod plugin;
 
 pub use child::{COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, compile_in_child};
 pub use form::{Encoding, Form, FormError, NotRunnable, Role, Wasi};
-pub use request::{CompileReport, CompileRequest, Preopen, RunRequest};
+pub use request::{CompileReport, CompileRequest, Invoke, Preopen, RunRequest};
 
 #[cfg(feature = "engine")]
 pub use engine::{

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::form::{Encoding, Form, Wasi};
 
 /// The version of the encoding; runner and library must have the same.
-pub const REQUEST_VERSION: u32 = 1;
+pub const REQUEST_VERSION: u32 = 2;
 /// The first argument with which the runner runs a compiled module.
 pub const RUN_ARGUMENT: &str = "run";
 /// The first argument with which the runner compiles.
@@ -58,6 +58,17 @@ pub struct RunRequest {
     pub network: bool,
     /// Whether its clocks tell nanoseconds. Without, they step by [`COARSE_CLOCK_NANOS`].
     pub precise_clocks: bool,
+    /// The function to call instead of the program's beginning.
+    pub invoke: Option<Invoke>,
+}
+
+/// A function of a module or component, by the name that it is exported under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoke {
+    /// The name.
+    pub export: String,
+    /// Its arguments, in words: numbers.
+    pub args: Vec<String>,
 }
 
 /// The step of the clocks without a grant, in nanoseconds: what browsers give to pages that aren't isolated, too coarse

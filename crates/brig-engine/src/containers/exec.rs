@@ -1,5 +1,6 @@
-//! Exec: another process in a running Linux container.
+//! Exec: another process in a running container.
 
+use brig_runtime::ContainerSpec;
 use brig_runtime::client::Supervisor;
 use brig_runtime::protocol::ExecRequest;
 
@@ -31,16 +32,10 @@ pub struct ExecOptions {
 }
 
 impl Engine {
-    /// Starts another process in a running container. The connection carries its output, its input and its end.
+    /// Starts another process in a running container: of a wasm one another module of its image, or a function that its
+    /// module exports. The connection carries its output, its input and its end.
     pub fn exec(&self, name: &str, options: &ExecOptions) -> Result<Supervisor> {
         let container = self.container(name)?;
-        if container.spec.kind != "linux" {
-            return Err(Error::Unsupported {
-                what: format!("exec in wasm container `{}`", container.spec.name),
-                reason: "a wasm container has no other programs in it: run the module again with `brig run`"
-                    .into(),
-            });
-        }
         let request = self.exec_request(&container, options)?;
         let mut supervisor = self.supervisor(&container, "exec in")?;
         supervisor.exec(request).map_err(client_error(&container.spec.name))?;
@@ -55,13 +50,12 @@ impl Engine {
         if options.args.is_empty() {
             return Err(Error::NothingToRun { name: container.spec.name.clone() });
         }
+        if container.spec.kind == "wasm" {
+            return self.wasm_exec_request(container, options);
+        }
         let wanted = options.user.as_ref().unwrap_or(&container.spec.user);
         let user = self.container_user(container, wanted)?;
-        let mut env = container.spec.env.clone();
-        let given = super::CreateOptions { env: options.env.clone(), ..super::CreateOptions::default() };
-        for entry in command::env(&brig_oci::RunConfig::default(), &given)? {
-            command::set(&mut env, entry);
-        }
+        let mut env = env(&container.spec, options)?;
         command::set_default(&mut env, format!("HOME={}", user.home));
         if options.tty {
             command::set_default(&mut env, "TERM=xterm".into());
@@ -77,6 +71,7 @@ impl Engine {
             stdin: options.interactive,
             detach: options.detach,
             size: options.size,
+            engine: None,
         })
     }
 
@@ -91,4 +86,14 @@ impl Engine {
         let stack = self.layer_stack(&layers, upper.exists().then_some(upper.as_path()))?;
         crate::users::from_stack(&stack, wanted)
     }
+}
+
+/// The container's environment, and the caller's beside it.
+pub(super) fn env(spec: &ContainerSpec, options: &ExecOptions) -> Result<Vec<String>> {
+    let mut env = spec.env.clone();
+    let given = super::CreateOptions { env: options.env.clone(), ..super::CreateOptions::default() };
+    for entry in command::env(&brig_oci::RunConfig::default(), &given)? {
+        command::set(&mut env, entry);
+    }
+    Ok(env)
 }

@@ -95,7 +95,14 @@ impl Engine {
     /// What the supervisor needs to look after the health of a container.
     pub(crate) fn health_plan(&self, container: &ContainerInfo) -> Result<Option<HealthPlan>> {
         let Some(check) = &container.spec.health else { return Ok(None) };
-        let options = ExecOptions { args: check.command(), ..ExecOptions::default() };
+        let args = match (container.spec.kind.as_str(), check.test.as_slice()) {
+            // There is no shell: the words are a module or function, and its arguments.
+            ("wasm", [shell, line]) if shell == "CMD-SHELL" => {
+                line.split_whitespace().map(str::to_owned).collect()
+            }
+            _ => check.command(),
+        };
+        let options = ExecOptions { args, ..ExecOptions::default() };
         let request = self.exec_request(container, &options)?;
         Ok(Some(HealthPlan { check: check.clone(), request }))
     }

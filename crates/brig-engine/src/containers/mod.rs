@@ -15,6 +15,8 @@ mod processes;
 mod prune;
 mod remove;
 mod start;
+#[cfg(feature = "wasm")]
+mod wasm_process;
 
 pub use command::signal;
 pub(crate) use create::Source;

@@ -5,26 +5,18 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use brig_linux::{
-    EngineProcess, EngineRoot, Grant, HelperError, HostOptions, RootFs, plan_engine, plan_linux,
-};
+use brig_linux::{HelperError, HostOptions, RootFs, plan_linux};
 use brig_runtime::client::Supervisor;
 use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
 use brig_runtime::protocol::STEP_RUNNING;
 use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, State};
 use brig_store::MountOptions;
-use brig_wasm::{Preopen, RunRequest};
 
 use super::find::ContainerInfo;
 use super::life::client_error;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
-
-/// Where the engine process finds the image's own files.
-const ENGINE_ROOT: &str = "/rootfs";
-/// Where it finds the compiled module.
-const ENGINE_MODULE: &str = "/module";
 
 /// The creator's terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +83,6 @@ impl Engine {
         attach: Option<&AttachOptions>,
     ) -> SupervisorPlan {
         let spec = &container.spec;
-        let wasm = spec.kind == "wasm";
         SupervisorPlan {
             id: spec.id.clone(),
             name: spec.name.clone(),
@@ -111,7 +102,7 @@ impl Engine {
             auto_remove: spec.auto_remove,
             restart: spec.restart,
             health: None,
-            exec_refused: wasm.then(|| "a wasm container has no other programs in it".into()),
+            exec_refused: None,
             cgroups: self.host().cgroups.of_supervisors(),
         }
     }
@@ -130,72 +121,8 @@ impl Engine {
         Ok(payload)
     }
 
-    fn wasm_payload(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<PayloadPlan> {
-        let spec = &container.spec;
-        let record = spec.wasm.as_ref().ok_or_else(|| damaged(spec, "it names no module"))?;
-        let (form, module, key) = self.compiled(record, &spec.layers)?;
-        // Without namespaces the engine process finds everything at its place on the host.
-        let moved = self.can_make_namespaces();
-        let found = |target: &str, source: &Path| if moved { target.into() } else { source.to_owned() };
-        let module_path = found(ENGINE_MODULE, &module);
-        let mut grants =
-            vec![Grant { source: module, target: ENGINE_MODULE.into(), writable: false, code: true }];
-        let mut preopens = Vec::new();
-        // The image's own files need a mount.
-        let root = if spec.layers.is_empty() || !moved {
-            None
-        } else {
-            let guest = "/".into();
-            preopens.push(Preopen { host: ENGINE_ROOT.into(), guest, read_only: spec.read_only });
-            let root = self.root_fs(container, paths)?;
-            Some(EngineRoot { root, target: ENGINE_ROOT.into(), writable: !spec.read_only })
-        };
-        for (number, mount) in spec.mounts.iter().enumerate() {
-            let target = format!("/volumes/{number}");
-            let (host, guest) = (found(&target, &mount.source), mount.target.clone());
-            grants.push(Grant {
-                source: mount.source.clone(),
-                target,
-                writable: !mount.read_only,
-                code: false,
-            });
-            preopens.push(Preopen { host, guest, read_only: mount.read_only });
-        }
-        let network = spec.network == "host";
-        let request = RunRequest {
-            version: brig_wasm::request::REQUEST_VERSION,
-            module: module_path,
-            identity: brig_wasm::request::identity(&brig_wasm::runner::engine_key(), &key),
-            name: spec.args.first().cloned().unwrap_or_default(),
-            encoding: form.encoding,
-            wasi: form.wasi,
-            args: spec.args.clone(),
-            env: spec.env.clone(),
-            preopens,
-            cwd: (spec.cwd != "/").then(|| spec.cwd.clone()),
-            memory: spec.limits.memory,
-            timeout_ms: spec.limits.timeout_ms,
-            network,
-            precise_clocks: false,
-        };
-        let input = request.encode().map_err(|error| damaged(spec, &error.to_string()))?;
-        let process = EngineProcess {
-            program: self.runner()?,
-            args: vec!["brig-runner".into(), brig_wasm::request::RUN_ARGUMENT.into()],
-            input,
-            uid: self.host().uid,
-            gid: self.host().gid,
-            root,
-            grants,
-            network,
-            limits: spec.limits.clone(),
-            ..EngineProcess::default()
-        };
-        Ok(plan_engine(&process, self.host(), &spec.id).map_err(brig_linux::Error::from)?)
-    }
-
     /// The layers under the container's writable top, whose directories are made on the first start.
-    fn root_fs(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<RootFs> {
+    pub(super) fn root_fs(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<RootFs> {
         let spec = &container.spec;
         let diff_ids = crate::layers::of_record(spec)?;
         let layers = self.store().stack(&diff_ids)?;
@@ -223,7 +150,7 @@ impl Engine {
 }
 
 /// The writable top's root is the container's `/`, so its mode is seen inside.
-fn make_dir(path: &Path) -> Result<()> {
+pub(super) fn make_dir(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o755).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // The umask took bits away.
@@ -233,6 +160,6 @@ fn make_dir(path: &Path) -> Result<()> {
     .map_err(Error::io("make the directory", path))
 }
 
-fn damaged(spec: &brig_runtime::ContainerSpec, problem: &str) -> Error {
+pub(super) fn damaged(spec: &brig_runtime::ContainerSpec, problem: &str) -> Error {
     Error::invalid("record of container", spec.id.clone(), problem)
 }

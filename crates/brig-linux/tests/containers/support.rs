@@ -225,6 +225,7 @@ impl Running {
             stdin: false,
             detach: false,
             size: None,
+            engine: None,
         };
         change(&mut request);
         let detached = request.detach;

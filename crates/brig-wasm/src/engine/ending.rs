@@ -38,6 +38,12 @@ pub(crate) enum Failure {
     /// A directory.
     #[error("the directory for `{guest}` can't be opened: {source:#}")]
     Preopen { guest: String, source: wasmtime::Error },
+    /// The function that was to be called.
+    #[error("it has no function `{export}` to call")]
+    NoExport { export: String },
+    /// The arguments of the function that was to be called.
+    #[error("`{export}` can't be called so: {problem}")]
+    Arguments { export: String, problem: String },
     /// The guest ran, or began to.
     #[error("{source:#}")]
     Guest { source: wasmtime::Error, refused: Option<Refused> },
@@ -63,6 +69,7 @@ impl Ending {
     pub(crate) fn from_failure(name: &str, failure: &Failure) -> Self {
         let code = match failure {
             Failure::Guest { source, refused } => return from_guest(name, source, *refused),
+            Failure::NoExport { .. } => exit::CODE_NOT_FOUND,
             Failure::Link { .. } => exit::CODE_NOT_RUNNABLE,
             _ => exit::CODE_ENGINE,
         };

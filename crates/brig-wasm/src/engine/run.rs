@@ -69,6 +69,9 @@ async fn run_module(
         Ok(instance) => instance,
         Err(source) => return Err(guest(store, source)),
     };
+    if let Some(invoke) = &request.invoke {
+        return super::invoke::module(store, &instance, invoke).await;
+    }
     let start = instance
         .get_typed_func::<(), ()>(&mut *store, "_start")
         .map_err(|source| Failure::Link { source })?;
@@ -87,6 +90,12 @@ async fn run_component(
 ) -> Result<u8, Failure> {
     let pre = linker::component(engine, component, request.wasi, exit)
         .map_err(|source| Failure::Link { source })?;
+    if let Some(invoke) = &request.invoke {
+        return match pre.instantiate_async(&mut *store).await {
+            Ok(instance) => super::invoke::component(store, &instance, invoke).await,
+            Err(source) => Err(guest(store, source)),
+        };
+    }
     let pre = CommandPre::new(pre).map_err(|source| Failure::Link { source })?;
     let command = match pre.instantiate_async(&mut *store).await {
         Ok(command) => command,
@@ -98,6 +107,6 @@ async fn run_component(
     }
 }
 
-fn guest(store: &Store<Host>, source: wasmtime::Error) -> Failure {
+pub(super) fn guest(store: &Store<Host>, source: wasmtime::Error) -> Failure {
     Failure::Guest { source, refused: store.data().limiter.refused() }
 }

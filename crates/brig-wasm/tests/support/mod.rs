@@ -162,6 +162,7 @@ impl Compiled {
             timeout_ms: Some(60_000),
             network: false,
             precise_clocks: false,
+            invoke: None,
         };
         Run { request, stdin: "", open: false }
     }

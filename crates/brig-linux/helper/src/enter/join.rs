@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::child::{Entry, Step as Action, become_payload, start_session};
 use super::failure::{Failure, On, Step};
 use super::sys::Cloned;
-use super::{ChildIo, Payload, cgroup, identity, landlock, listen, program, reap, streams, sys, wire};
+use super::{ChildIo, Payload, cgroup, child, identity, landlock, listen, program, reap, streams, sys, wire};
 
 const NEWPID: u32 = libc::CLONE_NEWPID.cast_unsigned();
 const NEWUSER: u32 = libc::CLONE_NEWUSER.cast_unsigned();
@@ -83,21 +83,27 @@ pub(super) fn exec(
     request: &ExecRequest,
     io: ChildIo,
 ) -> Result<Payload, StepError> {
-    let inner = PayloadPlan { process: process_of(&plan.payload.process, request), ..plan.payload.clone() };
+    let process = process_of(&plan.payload.process, request).step("read the request")?;
+    let inner = PayloadPlan { process, ..plan.payload.clone() };
+    let (engine, report) = streams::engine_ends(&inner.process).step("make the engine's descriptors")?;
+    // While the host's files are in sight.
+    let program = inner.process.program.as_deref().filter(|_| !inner.in_place);
+    let program = program.map(super::open_path).transpose().step("open the program")?;
     let cgroups = cgroup::open(&inner.cgroup).step("open the cgroup")?;
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     let unified = cgroups.unified.as_ref().map(AsFd::as_fd);
     let guide = match sys::clone3(0, unified).step("make a process")? {
         Cloned::Child => {
             let size = request.tty.then_some(request.size.unwrap_or((24, 80)));
-            guide(Entry::new(&inner, size, theirs, io, None, cgroups.legacy), payload)
+            let entry = Entry::new(&inner, size, theirs, io, engine, cgroups.legacy);
+            guide(Entry { program, ..entry }, payload)
         }
         Cloned::Parent { pidfd, .. } => pidfd,
     };
-    drop((theirs, io, cgroups));
+    drop((theirs, io, engine, program, cgroups));
     let heard = listen(&ours, 0, None);
     reap(&guide);
-    started(heard?)
+    Ok(Payload { report, ..started(heard?)? })
 }
 
 /// What is known of the program once its guide is gone.
@@ -123,9 +129,14 @@ fn silent() -> StepError {
     Failure::new(rustix::io::Errno::CHILD).named("hear the new process")
 }
 
-fn process_of(payload: &ProcessPlan, request: &ExecRequest) -> ProcessPlan {
-    ProcessPlan {
-        args: request.args.clone(),
+fn process_of(payload: &ProcessPlan, request: &ExecRequest) -> std::io::Result<ProcessPlan> {
+    let inner = ProcessPlan { args: request.args.clone(), ..payload.clone() };
+    if let Some(engine) = &request.engine {
+        // Behind the walls of the payload, which is an engine process too.
+        let input = Some(engine.input()?.into());
+        return Ok(ProcessPlan { program: Some(engine.program.clone()), input, ..inner });
+    }
+    Ok(ProcessPlan {
         program: None,
         env: request.env.clone(),
         cwd: request.cwd.clone(),
@@ -136,13 +147,16 @@ fn process_of(payload: &ProcessPlan, request: &ExecRequest) -> ProcessPlan {
             groups: request.groups.clone(),
             umask: payload.user.umask,
         },
-        ..payload.clone()
-    }
+        ..inner
+    })
 }
 
 fn guide(entry: Entry<'_>, payload: &Payload) -> ! {
     match lead(&entry, payload) {
-        Ok(Cloned::Child) => become_payload(entry, STEPS),
+        Ok(Cloned::Child) => {
+            let steps = if entry.plan.in_place { child::STEPS_IN_PLACE } else { STEPS };
+            become_payload(entry, steps)
+        }
         Ok(Cloned::Parent { pid, .. }) => {
             // Without a supervisor that hears it, the program ends too.
             let _ = wire::send_pid(entry.wire.as_fd(), pid);
@@ -163,7 +177,9 @@ fn lead(entry: &Entry<'_>, payload: &Payload) -> Result<Cloned, StepError> {
     if plan.user_namespace.is_some() {
         kinds |= NEWUSER;
     }
-    sys::setns(payload.pidfd.as_fd(), kinds).step("enter the container")?;
+    if kinds != 0 {
+        sys::setns(payload.pidfd.as_fd(), kinds).step("enter the container")?;
+    }
     sys::clone3(libc::CLONE_PARENT as u64, None).step("make a process")
 }
 

@@ -49,6 +49,7 @@ pub(super) fn lift_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
     if let Some(engine) = &mut entry.engine {
         fds.extend([&mut engine.report, &mut engine.input]);
     }
+    fds.extend(&mut entry.program);
     for fd in fds {
         lift(fd)?;
     }

@@ -17,7 +17,6 @@ use brig_runtime::remove::remove_tree;
 use super::connection::{Bound, Connection};
 use super::log::Stream;
 use super::server::Server;
-use super::session::Session;
 use super::sys;
 use crate::enter;
 
@@ -36,8 +35,9 @@ impl Server {
     pub(super) fn end_exec(&mut self, index: usize) {
         let Ok(Some(wait)) = sys::reap(self.sessions[index].payload.pidfd.as_fd()) else { return };
         self.drain_once(index);
+        while self.sessions[index].read_report(&mut self.scratch) {}
         let session = self.sessions.remove(index);
-        let status = ExitStatus::from_wait(wait);
+        let status = session.explain(ExitStatus::from_wait(wait));
         if self.was_the_look(session.id, &status) {
             return;
         }
@@ -162,10 +162,8 @@ impl Server {
         if oom && was_killed && !self.timers.killed {
             return status.because(ExitReason::Memory, CODE_MEMORY);
         }
-        match self.main().and_then(Session::report) {
-            Some(report) => {
-                ExitStatus { message: report.message, ..status.because(report.reason, report.code) }
-            }
+        match self.main() {
+            Some(main) => main.explain(status),
             None => status,
         }
     }

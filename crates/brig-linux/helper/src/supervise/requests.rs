@@ -230,10 +230,28 @@ impl Server {
         state: State,
         event: &str,
     ) -> Answer {
-        change(&self.plan).map_err(|error| ProtocolError::new("failed", error.to_string()))?;
+        match change(&self.plan) {
+            // An engine process needs no cgroup to stand still: it is alone, and can't do anything about the signal.
+            Err(error) if error.errno == libc::EOPNOTSUPP && self.plan.supervisor.kind == "wasm" => {
+                self.stop_engines(state == State::Paused)?;
+            }
+            changed => changed.map_err(|error| ProtocolError::new("failed", error.to_string()))?,
+        }
         self.journal.change(state);
         self.journal.event(event, &[]);
         done()
+    }
+}
+
+impl Server {
+    /// Stops the engine processes, or lets them go on.
+    fn stop_engines(&self, stop: bool) -> Result<(), ProtocolError> {
+        let signal = if stop { libc::SIGSTOP } else { libc::SIGCONT };
+        for session in &self.sessions {
+            sys::signal_process(session.payload.pidfd.as_fd(), signal)
+                .map_err(|error| ProtocolError::new("failed", error.to_string()))?;
+        }
+        Ok(())
     }
 }
 

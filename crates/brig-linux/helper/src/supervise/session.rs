@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use brig_runtime::exit::ExitReport;
+use brig_runtime::exit::{ExitReport, ExitStatus};
 
 use super::connection::is_momentary;
 use super::log::Stream;
@@ -190,8 +190,13 @@ impl Session {
         }
     }
 
-    /// The report, if a whole one came.
-    pub(super) fn report(&self) -> Option<ExitReport> {
-        serde_json::from_slice(&self.report_text).ok()
+    /// What an engine process says about its end, if a whole report came; else the status as it is.
+    pub(super) fn explain(&self, status: ExitStatus) -> ExitStatus {
+        match serde_json::from_slice::<ExitReport>(&self.report_text) {
+            Ok(report) => {
+                ExitStatus { message: report.message, ..status.because(report.reason, report.code) }
+            }
+            Err(_) => status,
+        }
     }
 }

@@ -22,6 +22,7 @@ fn watched(script: &str, check: HealthCheck) -> Container {
         stdin: false,
         detach: false,
         size: None,
+        engine: None,
     };
     container.plan.supervisor.health = Some(HealthPlan { check, request });
     container

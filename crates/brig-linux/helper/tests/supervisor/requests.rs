@@ -18,6 +18,7 @@ fn request(script: &str) -> ExecRequest {
         stdin: false,
         detach: false,
         size: None,
+        engine: None,
     }
 }
 

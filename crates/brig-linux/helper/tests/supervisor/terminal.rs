@@ -103,6 +103,7 @@ fn an_exec_can_have_a_terminal() {
         stdin: false,
         detach: false,
         size: Some((12, 34)),
+        engine: None,
     };
     supervisor.exec(request).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
