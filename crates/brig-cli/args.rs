@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{change, container, demo, doctor, generate, image, info, prune, run, system, watch};
+use crate::commands::{
+    change, container, demo, doctor, generate, image, info, logs, prune, run, system, watch,
+};
 
 /// Runs OCI images as Linux containers or as WebAssembly, from one store, without a daemon.
 #[derive(Debug, Parser)]
@@ -92,7 +94,7 @@ pub(crate) enum Command {
     /// Show what containers take, as it changes
     Stats(watch::Stats),
     /// Print what a container printed
-    Logs(container::Logs),
+    Logs(logs::Logs),
     /// Show everything about containers or images
     Inspect(system::Inspect),
     /// Download an image
@@ -213,7 +215,7 @@ pub(crate) enum ContainerCommand {
     /// Show what containers take, as it changes
     Stats(watch::Stats),
     /// Print what a container printed
-    Logs(container::Logs),
+    Logs(logs::Logs),
     /// Show everything about containers
     Inspect(system::Inspect),
     /// Remove all containers that don't run

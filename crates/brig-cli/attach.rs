@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
 use brig_engine::client::{AttachEnd, AttachIo, ClientError, Supervisor, Wake, WakeAction};
-use brig_engine::logs::{LogRecord, LogStream};
 use brig_engine::protocol::Request;
 use brig_engine::{AttachOptions, ContainerInfo, Error, ExecOptions, ExitStatus, Result};
 use clap::Args;
@@ -109,17 +108,6 @@ pub(crate) fn exec(engine: &Engine, name: &str, mut options: ExecOptions, keys: 
     }
     let target = Target { name, tty, stdin, forward: false, keys: &keys.detach_keys.0 };
     pump(engine, supervisor, &target, signals, raw)
-}
-
-/// Writes a record of a log to the stream that it came from.
-pub(crate) fn write_record(record: &LogRecord<'_>, timestamps: bool) -> Result<()> {
-    match record.stream {
-        LogStream::Stderr => {
-            let shown = record.show(&mut io::stderr().lock(), timestamps);
-            shown.map_err(|source| Error::Io { action: "write to standard error", path: None, source })
-        }
-        LogStream::Stdout => output::finish(record.show(&mut io::stdout().lock(), timestamps)),
-    }
 }
 
 /// The terminal as the process in the container expects it, where it is one.

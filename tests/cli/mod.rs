@@ -7,6 +7,7 @@ mod interop;
 mod kills;
 mod life;
 mod linux;
+mod logs;
 mod registries;
 mod rootless;
 mod snapshots;

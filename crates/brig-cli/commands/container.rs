@@ -1,15 +1,13 @@
 //! Verbs on containers that exist.
 
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{ContainerInfo, Error, ExecOptions, HealthStatus, LogOptions, Result, State, Timestamp};
+use brig_engine::{ContainerInfo, Error, ExecOptions, HealthStatus, Result, State, Timestamp};
 use clap::Args;
 
 use super::filter::{self, ContainerFilter};
-use super::values::moment;
 use super::{Context, notices};
 use crate::table::{self, Table};
 use crate::{attach, error, output, terminal};
@@ -398,79 +396,5 @@ impl Rm {
             Err(Error::ContainerNotFound { .. }) if self.force => Ok(None),
             result => result.map(|()| Some(name.to_owned())),
         }))
-    }
-}
-
-/// Print what a container printed
-#[derive(Args, Debug)]
-pub(crate) struct Logs {
-    /// Go on as it prints
-    #[arg(short, long)]
-    follow: bool,
-    /// Print the time of each line
-    #[arg(short, long)]
-    timestamps: bool,
-    /// Only the last lines
-    #[arg(short = 'n', long, value_name = "N|all", default_value = "all", allow_negative_numbers = true)]
-    tail: String,
-    /// Only what came since a time (RFC 3339, or seconds since 1970) or within a duration (10m)
-    #[arg(long)]
-    since: Option<String>,
-    /// Only what came before a time (RFC 3339, or seconds since 1970) or a duration ago (10m)
-    #[arg(long)]
-    until: Option<String>,
-    /// Name or id
-    container: String,
-}
-
-impl Logs {
-    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let engine = context.engine()?;
-        let options = LogOptions {
-            follow: self.follow,
-            tail: tail(&self.tail)?,
-            since: self.since.as_deref().map(moment).transpose()?,
-            until: self.until.as_deref().map(moment).transpose()?,
-        };
-        print_logs(&engine, &self.container, &options, self.timestamps)?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn print_logs(engine: &Engine, name: &str, options: &LogOptions, timestamps: bool) -> Result<()> {
-    let mut failure = None;
-    engine.logs(name, options, |record| match attach::write_record(record, timestamps) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failure = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failure.map_or(Ok(()), Err)
-}
-
-/// docker's rule: a negative number is all of them, too.
-fn tail(text: &str) -> Result<Option<u64>> {
-    match text.parse::<i64>() {
-        Ok(number) => Ok(u64::try_from(number).ok()),
-        Err(_) if text == "all" => Ok(None),
-        Err(_) => Err(Error::Invalid {
-            what: "number of lines",
-            value: text.into(),
-            problem: "give a number, or `all`".into(),
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_many_lines_of_a_log() {
-        for (text, lines) in [("all", None), ("-1", None), ("-5", None), ("0", Some(0)), ("7", Some(7))] {
-            assert_eq!(tail(text).unwrap(), lines, "{text}");
-        }
-        assert!(tail("some").is_err());
     }
 }

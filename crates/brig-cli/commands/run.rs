@@ -11,6 +11,7 @@ use brig_engine::{
 };
 use clap::{Args, ValueEnum};
 
+use super::flags::LogFlags;
 use super::supervision::SupervisionFlags;
 use super::values::{parse_duration, parse_size};
 use super::{Context, image, notices};
@@ -65,6 +66,8 @@ pub(crate) struct ContainerFlags {
     /// Kill the container after this time, such as 10s or 1m30s
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    log: LogFlags,
     /// Attach metadata
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
@@ -244,6 +247,7 @@ impl ContainerFlags {
                 pids: self.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
                 timeout_ms: self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             },
+            log: self.log.config()?,
             labels: labels(&self.label),
             restart: self.supervision.restart,
             health: self.supervision.health(),

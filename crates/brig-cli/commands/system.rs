@@ -52,7 +52,7 @@ impl Inspect {
     fn document(&self, engine: &Engine, name: &str, of: Of) -> Result<Value> {
         if of != Of::Images {
             match engine.container(name) {
-                Ok(container) => return Ok(container_document(&container)),
+                Ok(container) => return Ok(container_document(engine, &container)),
                 Err(Error::ContainerNotFound { .. }) if of == Of::Either => {}
                 Err(error) => return Err(error),
             }
@@ -73,7 +73,7 @@ impl Inspect {
 }
 
 /// docker's structure where it has the field; brig's own fields beside them.
-fn container_document(container: &ContainerInfo) -> Value {
+fn container_document(engine: &Engine, container: &ContainerInfo) -> Value {
     let (spec, state) = (&container.spec, &container.state);
     let exit = state.exit.as_ref();
     json!({
@@ -103,6 +103,7 @@ fn container_document(container: &ContainerInfo) -> Value {
             "Health": state.health.as_ref().map(health_document),
         },
         "RestartCount": state.restart_count,
+        "LogPath": engine.log_path(container).unwrap_or_default(),
         "ImageManifest": spec.image.manifest,
         "Platform": spec.image.platform,
         "Isolation": spec.isolation,
@@ -133,6 +134,7 @@ fn container_document(container: &ContainerInfo) -> Value {
             "PidsLimit": spec.limits.pids,
             "TimeoutMs": spec.limits.timeout_ms,
             "SecurityOpt": spec.security_opt,
+            "LogConfig": { "Type": spec.log.driver, "Config": spec.log.options },
         },
         "Mounts": spec.mounts.iter().map(|mount| json!({
             "Type": "bind",

@@ -62,6 +62,19 @@ pub enum Error {
     /// A log can't be read.
     #[error(transparent)]
     Log(#[from] brig_runtime::logs::LogError),
+    /// Output can't be kept so.
+    #[error(transparent)]
+    LogConfig(#[from] brig_runtime::LogConfigError),
+    /// Output went where it can't be read back.
+    #[error(
+        "can't show the log of container `{name}`: configured logging driver `{driver}` does not support reading"
+    )]
+    LogNotReadable {
+        /// The container.
+        name: String,
+        /// Its driver.
+        driver: String,
+    },
     /// No image of this name is in the store.
     #[error("no such image: `{name}`")]
     ImageNotFound {

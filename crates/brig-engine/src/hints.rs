@@ -13,9 +13,11 @@ impl Error {
     /// What kind of error it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Reference(_) | Self::Platform(_) | Self::Invalid { .. } | Self::NothingToRun { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::Reference(_)
+            | Self::Platform(_)
+            | Self::Invalid { .. }
+            | Self::NothingToRun { .. }
+            | Self::LogConfig(_) => ErrorKind::Invalid,
             Self::Document { .. } | Self::BadModule { .. } | Self::Archive { .. } => ErrorKind::Corrupt,
             Self::ImageNotFound { .. }
             | Self::ContainerNotFound { .. }
@@ -30,7 +32,7 @@ impl Error {
             Self::ImageInUse { .. } | Self::SeveralNames { .. } | Self::WrongState { .. } => {
                 ErrorKind::Conflict
             }
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::LogNotReadable { .. } => ErrorKind::Unsupported,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Io { .. } | Self::Record(_) | Self::Liveness(_) | Self::Log(_) | Self::Lookup(_) => {
                 ErrorKind::Io
@@ -79,6 +81,9 @@ impl Error {
             }
             Self::WrongState { name, state: "exited" | "created", .. } => Some(format!("brig start {name}")),
             Self::NothingToRun { .. } => Some("give a command behind the image, or --entrypoint".into()),
+            Self::LogNotReadable { name, driver } if driver == "journald" => {
+                Some(format!("journalctl CONTAINER_NAME={name}"))
+            }
             Self::Start { source, .. } => start_hint(source),
             #[cfg(feature = "linux")]
             Self::Linux(brig_linux::Error::Plan(brig_linux::PlanError::NoWall { .. })) => namespaces_hint(),

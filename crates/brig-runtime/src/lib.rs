@@ -4,7 +4,7 @@
 //! ```text
 //! <root>/containers/<id>/spec.json      [ContainerSpec]  replaced by rename, by `rename` and `update` alone
 //!                        state.json     [StateRecord]    replaced by rename
-//!                        log            json-file lines  appended by the supervisor
+//!                        log log.1 …    json-file lines  appended, and rotated by rename, by the supervisor
 //!                        upper/ work/   the writable layer
 //!        names/<name>                   hard link to an id file: a name is taken by exclusive link
 //!        events.log                     [Event] lines, append-only
@@ -23,6 +23,7 @@ pub mod health;
 pub mod limits;
 pub mod liveness;
 pub mod lock;
+mod log_config;
 pub mod logs;
 pub mod paths;
 mod payload;
@@ -40,6 +41,7 @@ pub use events::{Event, EventLog};
 pub use exit::{ExitReason, ExitStatus};
 pub use health::{Health, HealthCheck, HealthStatus};
 pub use limits::Limits;
+pub use log_config::{LogConfig, LogConfigError};
 pub use paths::{ContainerPaths, Roots};
 pub use record::{ContainerSpec, StateRecord};
 pub use restart::RestartPolicy;

@@ -21,7 +21,7 @@ pub use crate::payload::{
 };
 
 /// The version of the encoding; helper and library must have the same.
-pub const PLAN_VERSION: u32 = 4;
+pub const PLAN_VERSION: u32 = 5;
 
 /// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
 pub const REPORT_FD: i32 = 3;
@@ -40,7 +40,7 @@ pub struct Plan {
 }
 
 /// What the supervisor needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupervisorPlan {
     /// The container.
     pub id: String,
@@ -67,8 +67,8 @@ pub struct SupervisorPlan {
     pub stdin_open: bool,
     /// Whether the payload gets a terminal (`-t`), and its first size, rows and columns.
     pub tty: Option<(u16, u16)>,
-    /// Whether output is kept in the log.
-    pub log: bool,
+    /// Where output is kept, if anywhere.
+    pub log: Option<LogPlan>,
     /// How long the payload may run, in milliseconds.
     pub timeout_ms: Option<u64>,
     /// The signal that asks the payload to stop, when the supervisor itself is asked to go (SIGTERM).
@@ -93,6 +93,20 @@ pub struct HealthPlan {
     pub check: HealthCheck,
     /// What is run.
     pub request: ExecRequest,
+}
+
+/// Where output is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogPlan {
+    /// In `<dir>/log`: docker's json-file.
+    File {
+        /// A file that has so many bytes is rotated away before the next record.
+        max_size: Option<u64>,
+        /// How many files there may be, with the one that is written.
+        max_files: u32,
+    },
+    /// In the host's journal.
+    Journald,
 }
 
 impl Plan {

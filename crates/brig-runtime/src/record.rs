@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::ExitStatus;
 use crate::health::{Health, HealthCheck};
 use crate::limits::Limits;
+use crate::log_config::LogConfig;
 use crate::restart::RestartPolicy;
 use crate::state::State;
 use crate::time::Timestamp;
@@ -97,6 +98,9 @@ pub struct ContainerSpec {
     pub labels: BTreeMap<String, String>,
     /// Limits.
     pub limits: Limits,
+    /// Where its output is kept.
+    #[serde(default, skip_serializing_if = "LogConfig::is_default")]
+    pub log: LogConfig,
     /// The signal that asks it to stop.
     pub stop_signal: i32,
     /// How long `stop` waits before it kills, in seconds; docker's 10 where nothing was said. Negative is for ever.

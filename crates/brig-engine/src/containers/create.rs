@@ -6,7 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 
 use brig_oci::{Kind, KindChoice, RunConfig};
 use brig_runtime::record::{ImageRecord, MountRecord, ProcessId, RECORD_VERSION};
-use brig_runtime::{ContainerPaths, ContainerSpec, Event, RestartPolicy, State, StateRecord, Timestamp};
+use brig_runtime::{
+    ContainerPaths, ContainerSpec, Event, LogConfig, RestartPolicy, State, StateRecord, Timestamp,
+};
 use brig_store::{LayerStack, Lease, Which};
 
 use super::command;
@@ -161,6 +163,7 @@ impl Engine {
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
             limits: options.limits.clone(),
+            log: log(&options.log)?,
             stop_signal: source.stop_signal,
             stop_timeout: None,
             restart: restart(options)?,
@@ -300,6 +303,17 @@ fn hostname(options: &CreateOptions, id: &str) -> Result<String> {
             Ok(name.trim_end().to_owned())
         }
     }
+}
+
+/// What can't be kept so is refused here, not at the start.
+fn log(config: &LogConfig) -> Result<LogConfig> {
+    const JOURNAL: &str = "/run/systemd/journal/socket";
+    config.plan()?;
+    if config.driver == "journald" && !std::path::Path::new(JOURNAL).exists() {
+        let reason = format!("no journal listens here (`{JOURNAL}` is missing)");
+        return Err(Error::Unsupported { what: "the log driver `journald`".into(), reason });
+    }
+    Ok(config.clone())
 }
 
 fn isolation(kind: Kind, isolation: Isolation) -> &'static str {

@@ -183,6 +183,7 @@ impl ContainerInfo {
             mounts: Vec::new(),
             labels: std::collections::BTreeMap::new(),
             limits: brig_runtime::Limits::default(),
+            log: brig_runtime::LogConfig::default(),
             stop_signal: libc::SIGTERM,
             stop_timeout: None,
             restart: brig_runtime::RestartPolicy::No,

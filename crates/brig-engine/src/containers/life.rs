@@ -1,13 +1,14 @@
 //! Stopping, signalling, waiting, reading logs: the verbs that a supervisor answers.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use brig_runtime::client::Supervisor;
 use brig_runtime::liveness::observe;
-use brig_runtime::logs::{LogOptions, LogRecord, read_log};
+use brig_runtime::logs::{LogOptions, LogRecord, LogSink, read_log, read_log_to};
 use brig_runtime::record::ProcessId;
-use brig_runtime::{ContainerSpec, Event, ExitStatus, State, Timestamp};
+use brig_runtime::{ContainerPaths, ContainerSpec, Event, ExitStatus, State, Timestamp};
 
 use super::find::ContainerInfo;
 use crate::blocking::Engine;
@@ -161,11 +162,35 @@ impl Engine {
         options: &LogOptions,
         sink: impl FnMut(&LogRecord<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
-        let container = self.container(name)?;
-        let paths = self.roots().container(&container.spec.id);
-        let runs = || observe(&paths).is_ok_and(|now| now.record.state.is_active());
+        let (paths, runs) = self.readable_log(name)?;
         read_log(&paths.log(), options, runs, sink)?;
         Ok(())
+    }
+
+    /// As [`Engine::logs`], to a sink that collects.
+    pub fn logs_to(&self, name: &str, options: &LogOptions, sink: &mut impl LogSink) -> Result<()> {
+        let (paths, runs) = self.readable_log(name)?;
+        read_log_to(&paths.log(), options, runs, sink)?;
+        Ok(())
+    }
+
+    /// The file in which a container's output is kept, where there is one.
+    pub fn log_path(&self, container: &ContainerInfo) -> Option<PathBuf> {
+        container.spec.log.is_readable().then(|| self.roots().container(&container.spec.id).log())
+    }
+
+    /// Where the log is, and whether more may come.
+    fn readable_log(&self, name: &str) -> Result<(ContainerPaths, impl FnMut() -> bool + use<>)> {
+        let container = self.container(name)?;
+        if !container.spec.log.is_readable() {
+            return Err(Error::LogNotReadable {
+                name: container.spec.name,
+                driver: container.spec.log.driver,
+            });
+        }
+        let paths = self.roots().container(&container.spec.id);
+        let observed = paths.clone();
+        Ok((paths, move || observe(&observed).is_ok_and(|now| now.record.state.is_active())))
     }
 }
 

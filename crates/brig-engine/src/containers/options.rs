@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use brig_runtime::{Limits, RestartPolicy};
+use brig_runtime::{Limits, LogConfig, RestartPolicy};
 
 use super::health::HealthOptions;
 use crate::error::{Error, Result};
@@ -40,6 +40,8 @@ pub struct CreateOptions {
     pub isolation: Isolation,
     /// Limits.
     pub limits: Limits,
+    /// Where output is kept.
+    pub log: LogConfig,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// `no-new-privileges`, `seccomp=unconfined`.

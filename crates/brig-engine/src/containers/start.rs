@@ -40,7 +40,7 @@ impl Engine {
             _ => self.linux_payload(container, &paths),
         }
         .inspect_err(|_| self.forget(container))?;
-        let mut supervisor = self.supervisor_plan(container, &paths, attach);
+        let mut supervisor = self.supervisor_plan(container, &paths, attach)?;
         supervisor.health = self.health_plan(container)?;
         let plan = Plan { version: PLAN_VERSION, supervisor, payload };
         match self.helper()?.spawn(&plan) {
@@ -81,9 +81,9 @@ impl Engine {
         container: &ContainerInfo,
         paths: &ContainerPaths,
         attach: Option<&AttachOptions>,
-    ) -> SupervisorPlan {
+    ) -> Result<SupervisorPlan> {
         let spec = &container.spec;
-        SupervisorPlan {
+        Ok(SupervisorPlan {
             id: spec.id.clone(),
             name: spec.name.clone(),
             image: spec.image.reference.clone(),
@@ -96,7 +96,7 @@ impl Engine {
             attach: attach.is_some(),
             stdin_open: spec.stdin_open,
             tty: spec.tty.then(|| attach.and_then(|attach| attach.size).unwrap_or((24, 80))),
-            log: true,
+            log: spec.log.plan()?,
             timeout_ms: spec.limits.timeout_ms,
             stop_signal: spec.stop_signal,
             auto_remove: spec.auto_remove,
@@ -104,7 +104,7 @@ impl Engine {
             health: None,
             exec_refused: None,
             cgroups: self.host().cgroups.of_supervisors(),
-        }
+        })
     }
 
     fn linux_payload(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<PayloadPlan> {

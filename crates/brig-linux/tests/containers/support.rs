@@ -133,7 +133,7 @@ impl Machine {
             attach: true,
             stdin_open: false,
             tty: None,
-            log: false,
+            log: None,
             timeout_ms: Some(30_000),
             stop_signal: 15,
             auto_remove: false,

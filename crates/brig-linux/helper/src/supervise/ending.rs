@@ -140,7 +140,7 @@ impl Server {
         if let Some(log) = &mut self.log
             && let Err(error) = log.finish()
         {
-            self.journal.warn(format!("output is missing in the log: {error}"));
+            self.journal.warn(error.to_string());
         }
     }
 

@@ -1,20 +1,23 @@
-//! The container's log: docker's json-file lines.
+//! The container's log: where its output is kept, record by record.
 //!
-//! A line of output is one record, `{"log":"…\n","stream":"stdout","time":"…"}`. Output without a line feed is kept
-//! until one comes; a line longer than [`MAX_RECORD`] becomes several records, all but the last without a line feed,
-//! as docker writes them. Bytes that aren't UTF-8 become U+FFFD; attached clients get the exact bytes.
+//! A line of output is one record. Output without a line feed is kept until one comes; a line longer than
+//! [`MAX_RECORD`] becomes several records, all but the last without a line feed, as docker writes them. Bytes that
+//! aren't UTF-8 become U+FFFD; attached clients get the exact bytes.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+mod file;
+mod journald;
+
+use std::fmt;
+use std::io;
 
 use brig_runtime::Timestamp;
+use brig_runtime::plan::{LogPlan, SupervisorPlan};
+
+use self::file::FileLog;
+use self::journald::Journald;
 
 /// The longest piece of output in one record, in bytes: docker's.
 const MAX_RECORD: usize = 16 * 1024;
-/// Records are written together up to about this many bytes.
-const BATCH: usize = 64 * 1024;
 
 /// The payload's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,31 +37,54 @@ impl Stream {
     }
 }
 
-/// The log, open for appending. The supervisor is its only writer.
+/// What went wrong with the log; the container goes on.
+#[derive(Debug)]
+pub(super) enum LogTrouble {
+    /// Records couldn't be written.
+    Missing(io::Error),
+    /// A full file couldn't be rotated away; it grows on.
+    NotRotated(io::Error),
+}
+
+impl fmt::Display for LogTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(error) => write!(f, "output is missing in the log: {error}"),
+            Self::NotRotated(error) => write!(f, "the log can't be rotated: {error}"),
+        }
+    }
+}
+
+/// Where records go.
+#[derive(Debug)]
+enum Sink {
+    File(FileLog),
+    Journald(Journald),
+}
+
+/// The log. The supervisor is its only writer.
 #[derive(Debug)]
 pub(super) struct Log {
-    file: File,
-    /// The end of the last whole record.
-    length: u64,
+    sink: Sink,
     /// Output that waits for its line feed.
     unfinished: [Vec<u8>; 2],
-    batch: Vec<u8>,
 }
 
 impl Log {
-    /// Opens or makes the log. A half record that a crash left is cut off by a line feed.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
-        let mut length = file.metadata()?.len();
-        if length > 0 && !ends_a_line(&file, length)? {
-            file.write_all(b"\n")?;
-            length += 1;
-        }
-        Ok(Self { file, length, unfinished: [Vec::new(), Vec::new()], batch: Vec::new() })
+    /// Opens what the plan asks for.
+    pub(super) fn open(plan: &SupervisorPlan) -> io::Result<Option<Self>> {
+        let sink = match &plan.log {
+            None => return Ok(None),
+            Some(LogPlan::File { max_size, max_files }) => {
+                Sink::File(FileLog::open(&plan.dir.join("log"), *max_size, *max_files)?)
+            }
+            Some(LogPlan::Journald) => Sink::Journald(Journald::connect(plan)?),
+        };
+        Ok(Some(Self { sink, unfinished: [Vec::new(), Vec::new()] }))
     }
 
-    /// Takes output. After an error these records are lost, and the file is as it was before.
-    pub(super) fn write(&mut self, stream: Stream, mut data: &[u8]) -> io::Result<()> {
+    /// Takes output. After an error these records are lost, and the log is as it was before.
+    pub(super) fn write(&mut self, stream: Stream, mut data: &[u8]) -> Result<(), LogTrouble> {
         let time = Timestamp::now().to_string();
         let mut unfinished = std::mem::take(&mut self.unfinished[stream as usize]);
         while let Some(end) = end_of_record(unfinished.len(), data) {
@@ -79,7 +105,7 @@ impl Log {
     }
 
     /// Writes what never got its line feed.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(super) fn finish(&mut self) -> Result<(), LogTrouble> {
         let time = Timestamp::now().to_string();
         for stream in [Stream::Out, Stream::Err] {
             let rest = std::mem::take(&mut self.unfinished[stream as usize]);
@@ -90,38 +116,19 @@ impl Log {
         self.flush()
     }
 
-    fn record(&mut self, stream: Stream, text: &[u8], time: &str) -> io::Result<()> {
-        self.batch.extend_from_slice(br#"{"log":""#);
-        escape(&mut self.batch, text);
-        self.batch.extend_from_slice(br#"","stream":""#);
-        self.batch.extend_from_slice(stream.name().as_bytes());
-        self.batch.extend_from_slice(br#"","time":""#);
-        self.batch.extend_from_slice(time.as_bytes());
-        self.batch.extend_from_slice(b"\"}\n");
-        if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }
+    fn record(&mut self, stream: Stream, text: &[u8], time: &str) -> Result<(), LogTrouble> {
+        match &mut self.sink {
+            Sink::File(file) => file.record(stream, text, time),
+            Sink::Journald(journal) => journal.record(stream, text).map_err(LogTrouble::Missing),
+        }
     }
 
-    /// One write for many records. A full disk may take a part of it: that part is taken back, so that no half record
-    /// stands before the next one.
-    fn flush(&mut self) -> io::Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
+    fn flush(&mut self) -> Result<(), LogTrouble> {
+        match &mut self.sink {
+            Sink::File(file) => file.flush(),
+            Sink::Journald(_) => Ok(()),
         }
-        let written = self.file.write_all(&self.batch);
-        match &written {
-            Ok(()) => self.length += self.batch.len() as u64,
-            Err(_) => self.file.set_len(self.length)?,
-        }
-        self.batch.clear();
-        self.batch.shrink_to(BATCH);
-        written
     }
-}
-
-fn ends_a_line(file: &File, length: u64) -> io::Result<bool> {
-    let mut last = [0];
-    file.read_exact_at(&mut last, length - 1)?;
-    Ok(last == *b"\n")
 }
 
 /// Where the record ends that begins with `kept` earlier bytes and goes on with `data`: behind a line feed, or where
@@ -157,48 +164,21 @@ fn character_length(lead: u8) -> usize {
     }
 }
 
-/// Text inside of a JSON string.
-fn escape(into: &mut Vec<u8>, text: &[u8]) {
-    for chunk in text.utf8_chunks() {
-        let valid = chunk.valid().as_bytes();
-        let mut plain = 0;
-        for (at, &byte) in valid.iter().enumerate() {
-            if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-                continue;
-            }
-            into.extend_from_slice(&valid[plain..at]);
-            plain = at + 1;
-            escape_byte(into, byte);
-        }
-        into.extend_from_slice(&valid[plain..]);
-        if !chunk.invalid().is_empty() {
-            into.extend_from_slice("\u{fffd}".as_bytes());
-        }
-    }
-}
-
-fn escape_byte(into: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' | b'\\' => into.extend_from_slice(&[b'\\', byte]),
-        b'\n' => into.extend_from_slice(b"\\n"),
-        b'\r' => into.extend_from_slice(b"\\r"),
-        b'\t' => into.extend_from_slice(b"\\t"),
-        _ => {
-            into.extend_from_slice(b"\\u00");
-            into.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn open(path: &Path) -> Log {
+        let sink = Sink::File(FileLog::open(path, None, 1).unwrap());
+        Log { sink, unfinished: [Vec::new(), Vec::new()] }
+    }
 
     fn records(write: impl FnOnce(&mut Log)) -> Vec<(String, String)> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = Log::open(&path).unwrap();
+        let mut log = open(&path);
         write(&mut log);
         log.finish().unwrap();
         read(&path)
@@ -265,7 +245,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         std::fs::write(&path, "{\"log\":\"half").unwrap();
-        let mut log = Log::open(&path).unwrap();
+        let mut log = open(&path);
         log.write(Stream::Out, b"whole\n").unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("{\"log\":\"half\n{\"log\":\"whole\\n\""), "{text}");

@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use brig_runtime::plan::{Plan, SupervisorPlan};
+use brig_runtime::plan::{LogPlan, Plan, SupervisorPlan};
 use brig_runtime::protocol::{Birth, StepError, write_message};
 use brig_runtime::record::{ProcessId, RecordError};
 
@@ -66,11 +66,12 @@ fn born(first: &UnixStream) -> Result<Server, StepError> {
 }
 
 fn open_log(plan: &SupervisorPlan) -> Result<Option<Log>, StepError> {
-    if !plan.log {
-        return Ok(None);
-    }
     let path = plan.dir.join("log");
-    Log::open(&path).map(Some).map_err(|error| step("open the log", Some(&path), &error))
+    let path = match plan.log {
+        Some(LogPlan::Journald) => None,
+        _ => Some(path.as_path()),
+    };
+    Log::open(plan).map_err(|error| step("open the log", path, &error))
 }
 
 /// A supervisor that has everything but a payload.

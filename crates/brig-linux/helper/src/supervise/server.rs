@@ -199,7 +199,7 @@ impl Server {
         if let Some(log) = self.log.as_mut().filter(|_| session.id == MAIN)
             && let Err(error) = log.write(stream, data)
         {
-            self.journal.warn(format!("output is missing in the log: {error}"));
+            self.journal.warn(error.to_string());
         }
         let channel = if stream == Stream::Out { CHANNEL_STDOUT } else { CHANNEL_STDERR };
         for connection in self.connections.iter_mut().filter(|c| c.is_bound_to(session.id)) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use brig_runtime::client::{AttachEnd, AttachIo, Supervisor};
 use brig_runtime::plan::{
-    IdMap, IdMaps, PLAN_VERSION, PayloadPlan, Plan, ProcessPlan, RootFs, SupervisorPlan,
+    IdMap, IdMaps, LogPlan, PLAN_VERSION, PayloadPlan, Plan, ProcessPlan, RootFs, SupervisorPlan,
 };
 use brig_runtime::{ContainerPaths, Event, ExitStatus, RestartPolicy, Roots, State, StateRecord, Timestamp};
 
@@ -58,7 +58,7 @@ impl Container {
             attach: false,
             stdin_open: false,
             tty: None,
-            log: true,
+            log: Some(LogPlan::File { max_size: None, max_files: 1 }),
             timeout_ms: None,
             stop_signal: libc::SIGTERM,
             auto_remove: false,

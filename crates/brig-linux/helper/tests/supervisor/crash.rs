@@ -19,7 +19,7 @@ fn the_container_outlives_its_creator() {
 #[test]
 fn a_creator_that_dies_while_it_holds_the_payload_up_frees_it() {
     let mut container = Container::new("head -c 5000000 /dev/zero; exit 8").attached();
-    container.plan.supervisor.log = false;
+    container.plan.supervisor.log = None;
     let mut running = container.start();
     std::thread::sleep(std::time::Duration::from_millis(100));
     drop(std::mem::replace(&mut running.first, container.connect()));

@@ -19,7 +19,7 @@ fn both_streams_reach_the_creator_and_the_log() {
 #[test]
 fn without_a_log_nothing_is_kept() {
     let mut container = Container::new("echo out").attached();
-    container.plan.supervisor.log = false;
+    container.plan.supervisor.log = None;
     assert_eq!(container.start().output().1, b"out\n");
     assert!(!container.paths.log().exists());
 }
@@ -35,7 +35,7 @@ fn binary_output_reaches_the_client_unchanged() {
 #[test]
 fn fifty_megabytes_without_loss() {
     let mut container = Container::new("head -c 50000000 /dev/zero; echo; echo end").attached();
-    container.plan.supervisor.log = false;
+    container.plan.supervisor.log = None;
     let (status, out, _) = container.start().output();
     assert!(status.success());
     assert_eq!(out.len(), 50_000_000 + 5);
@@ -124,7 +124,7 @@ fn a_foreground_client_that_doesnt_read_holds_the_payload_up_and_nothing_is_lost
     let container = Container::new("head -c 20000000 /dev/zero; touch \"$0\"").attached();
     let marker = container.scratch("marker");
     let mut container = with_arg(container, &marker);
-    container.plan.supervisor.log = false;
+    container.plan.supervisor.log = None;
     let mut running = container.start();
     std::thread::sleep(Duration::from_millis(300));
     assert!(!marker.exists(), "the payload wasn't held up");
@@ -153,7 +153,7 @@ fn a_foreground_client_that_reads_late_gets_all_of_an_ended_payload() {
 #[test]
 fn another_client_that_doesnt_read_loses_its_connection() {
     let mut container = Container::new("read line; head -c 20000000 /dev/zero; exit 7").interactive();
-    container.plan.supervisor.log = false;
+    container.plan.supervisor.log = None;
     let mut running = container.start();
     let mut slow = container.connect();
     slow.attach(false).unwrap();
@@ -203,7 +203,7 @@ fn a_client_that_is_always_behind_makes_nothing_grow() {
     use std::io::Read;
 
     let mut container = Container::new("exec cat /dev/zero").attached();
-    container.plan.supervisor.log = false;
+    container.plan.supervisor.log = None;
     let running = container.start();
     let mut stream = running.first.stream().try_clone().unwrap();
     let mut buffer = vec![0; 10_000];

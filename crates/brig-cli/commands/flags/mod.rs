@@ -1,0 +1,18 @@
+//! Flags of `run` and `create`, by what they are about.
+
+mod log;
+
+use std::collections::BTreeMap;
+
+use brig_engine::{Error, Result};
+
+pub(crate) use log::LogFlags;
+
+/// `KEY=VALUE`, each.
+fn pairs(what: &'static str, given: &[String]) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Error::Invalid { what, value: text.clone(), problem: "it isn't KEY=VALUE".into() }),
+    };
+    given.iter().map(pair).collect()
+}

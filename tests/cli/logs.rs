@@ -1,0 +1,130 @@
+//! Where output is kept, how much of it, and how it is read back.
+
+use brig_testing::{Guest, TestEnv, need};
+
+use super::{env, with_busybox};
+
+/// The names of a container's log files.
+fn files(env: &TestEnv, name: &str) -> Vec<String> {
+    let document = env.brig(&["inspect", name]).success().json();
+    let path = std::path::PathBuf::from(document[0]["LogPath"].as_str().unwrap());
+    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with("log"));
+    names.sort();
+    names
+}
+
+fn counted(from: u32, to: u32) -> String {
+    (from..=to).map(|number| format!("{number}\n")).collect()
+}
+
+const ROTATING: [&str; 4] = ["--log-opt", "max-size=20k", "--log-opt", "max-file=3"];
+
+#[test]
+fn a_log_is_rotated_and_read_as_one() {
+    let env = need!(with_busybox());
+    let run = [&["run", "--name", "talker"], &ROTATING[..], &["busybox", "seq", "1", "5000"]].concat();
+    let _ = env.brig(&run).success();
+    assert_eq!(files(&env, "talker"), ["log", "log.1", "log.2"]);
+    let shown = env.brig(&["logs", "talker"]).success().stdout;
+    let first: u32 = shown.lines().next().unwrap().parse().unwrap();
+    // 20 kB are some two hundred records.
+    assert!((4000..4900).contains(&first), "{first}");
+    assert_eq!(shown, counted(first, 5000));
+    let _ = env.brig(&["logs", "-n", "450", "talker"]).success().prints(&counted(4551, 5000));
+    let _ = env.brig(&["logs", "--tail", "0", "talker"]).success().prints("");
+    let _ = env.brig(&["logs", "--since", "1h", "--until", "1h", "talker"]).success().prints("");
+    let _ = env.brig(&["rm", "talker"]).success();
+    assert_eq!(env.containers(), Vec::<String>::new());
+}
+
+#[test]
+fn followers_lose_nothing_through_rotations() {
+    let env = need!(with_busybox());
+    // Slow enough that a follower on a busy machine sees every file while it is there.
+    let script = "i=0; while [ $i -lt 40 ]; do seq $((i*100+1)) $((i*100+100)); i=$((i+1)); sleep 0.05; done";
+    let options = ["--log-opt", "max-size=20k", "--log-opt", "max-file=100"];
+    let run = [&["run", "-d", "--name", "talker"], &options[..], &["busybox", "sh", "-c", script]].concat();
+    let _ = env.brig(&run).success();
+    let following = env.command(&["logs", "-f", "talker"]).spawn();
+    let _ = following.wait().success().prints(&counted(1, 4000));
+    assert!(files(&env, "talker").len() > 10);
+}
+
+#[test]
+fn the_other_kind_rotates_too() {
+    let env = env();
+    let hello = env.write("hello.wasm", Guest::TINY.module().unwrap());
+    let options = ["--log-opt", "max-size=1", "--log-opt", "max-file=2"];
+    let create = [&["create", "--name", "wasm"], &options[..], &[hello.to_str().unwrap()]].concat();
+    let _ = env.brig(&create).success();
+    for _ in 0..3 {
+        let _ = env.brig(&["start", "-a", "wasm"]).success().prints("hello from wat\n");
+    }
+    let _ = env.brig(&["logs", "wasm"]).success().prints("hello from wat\nhello from wat\n");
+    assert_eq!(files(&env, "wasm"), ["log", "log.1"]);
+}
+
+#[test]
+fn drivers_keep_what_they_say() {
+    let env = need!(with_busybox());
+    let config =
+        |name: &str| env.brig(&["inspect", name]).success().json()[0]["HostConfig"]["LogConfig"].clone();
+    let _ = env
+        .brig(&["run", "--name", "none", "--log-driver", "none", "busybox", "echo", "x"])
+        .success()
+        .prints("x\n");
+    let _ = env
+        .brig(&["logs", "none"])
+        .exits(1)
+        .says("configured logging driver `none` does not support reading");
+    assert_eq!(config("none"), serde_json::json!({ "Type": "none", "Config": {} }));
+    let _ = env.brig(&["run", "--name", "local", "--log-driver=local", "busybox", "echo", "x"]).success();
+    let _ = env.brig(&["logs", "local"]).success().prints("x\n");
+    assert_eq!(config("local")["Type"], "local");
+    let _ = env.brig(&["run", "--name", "plain", "busybox", "true"]).success();
+    assert_eq!(config("plain"), serde_json::json!({ "Type": "json-file", "Config": {} }));
+    let rotating = [&["create", "--name", "rotating"], &ROTATING[..], &["busybox"]].concat();
+    let _ = env.brig(&rotating).success();
+    assert_eq!(config("rotating")["Config"], serde_json::json!({ "max-size": "20k", "max-file": "3" }));
+}
+
+#[test]
+fn what_isnt_there_is_refused() {
+    let env = need!(with_busybox());
+    for (flags, says) in [
+        (&["--log-driver", "syslog"][..], "use json-file, local, journald or none"),
+        (&["--log-opt", "max-size"], "KEY=VALUE"),
+        (&["--log-opt", "max-file=0"], "max-file cannot be less than 1"),
+        (&["--log-opt", "max-size=0"], "max-size must be a positive number"),
+        (&["--log-opt", "labels=a"], "unknown log opt `labels` for json-file log driver"),
+        (&["--log-opt", "compress=true"], "compressed"),
+    ] {
+        let _ = env.brig(&[&["run", "--rm"], flags, &["busybox", "true"]].concat()).exits(125).says(says);
+    }
+    if std::path::Path::new("/run/systemd/journal/socket").exists() {
+        return eprintln!("skipped: a journal listens here");
+    }
+    let _ =
+        env.brig(&["create", "--log-driver", "journald", "busybox"]).exits(1).says("no journal listens here");
+    assert_eq!(env.containers(), Vec::<String>::new());
+}
+
+#[test]
+fn both_streams_keep_their_order() {
+    let env = need!(with_busybox());
+    let script = "for i in 1 2 3; do echo out$i; echo err$i >&2; sleep 0.05; done";
+    let _ = env.brig(&["run", "-d", "--name", "both", "busybox", "sh", "-c", script]).success();
+    let _ = env.brig(&["wait", "both"]).success();
+    let brig = env!("CARGO_BIN_EXE_brig");
+    let shell = format!("{brig} --root {} logs both 2>&1", env.root().display());
+    let expected = "out1\nerr1\nout2\nerr2\nout3\nerr3\n";
+    let _ = env.program("/bin/sh", &["-c", &shell]).run().success().prints(expected);
+    let shown = env.brig(&["logs", "-t", "both"]).success();
+    assert!(
+        shown.stdout.lines().all(|line| line.len() == 35 && line.as_bytes()[30] == b' '),
+        "{}",
+        shown.stdout
+    );
+}
