@@ -298,3 +298,16 @@ fn after_a_boot_the_records_are_true_and_the_policies_act() {
     let _ = after_boot(&env, boot, &remove).success();
     assert_eq!(env.containers(), Vec::<String>::new());
 }
+
+#[test]
+fn a_run_directory_of_nobody_is_removed_by_the_next_look() {
+    let env = need!(with_busybox());
+    let _ = env.brig(&["run", "--name", "ended", "busybox", "true"]).success();
+    let run = env.run_root().join("containers");
+    let of_nobody = run.join("0".repeat(64));
+    fs::create_dir_all(&of_nobody).unwrap();
+    fs::write(of_nobody.join("lock"), "").unwrap();
+    let _ = env.brig(&["ps"]).success();
+    assert!(!of_nobody.exists());
+    assert_eq!(fs::read_dir(&run).unwrap().count(), 1);
+}

@@ -57,14 +57,6 @@ impl Cancel {
         Ok(())
     }
 
-    /// Whether to wait on, where there is no connection yet.
-    pub(crate) fn check(&self) -> Result<()> {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Waiting::Cancelled => Err(Error::Cancelled),
-            _ => Ok(()),
-        }
-    }
-
     fn cancel(&self) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Waiting::On(stream) = std::mem::replace(&mut *waiting, Waiting::Cancelled) {

@@ -32,6 +32,11 @@ impl Roots {
         self.root.join("containers")
     }
 
+    /// The directory of all run directories.
+    pub fn run_containers(&self) -> PathBuf {
+        self.run_root.join("containers")
+    }
+
     /// The directory of names.
     pub fn names(&self) -> PathBuf {
         self.root.join("names")

@@ -1,13 +1,19 @@
 //! Containers by name, id or the beginning of an id; and what is true of them now.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State, StateRecord};
 
 use brig_runtime::liveness::{LivenessError, claim_abandoned};
+use brig_runtime::lock::ChangeLock;
 use brig_runtime::record::{ProcessId, RecordError};
+use brig_runtime::remove::remove_tree;
 
+use super::remove::has_no_record;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
@@ -72,18 +78,21 @@ impl Engine {
 
     /// All ids, in no order.
     pub(crate) fn container_ids(&self) -> Result<Vec<String>> {
-        let path = self.roots().containers();
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("read", path)(error)),
-        };
-        let mut ids = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(Error::io("read", &path))?;
-            ids.extend(entry.file_name().into_string().ok());
+        names_in(&self.roots().containers())
+    }
+
+    /// Removes the run directories of containers that are gone: of a removal that was killed before its last step, or of a
+    /// start that came too late.
+    fn sweep_run_dirs(&self, run_dirs: Vec<String>, ids: &[String]) -> Result<()> {
+        let ids: HashSet<&String> = ids.iter().collect();
+        for id in run_dirs.iter().filter(|id| !ids.contains(id)) {
+            let paths = self.roots().container(id);
+            let Ok(_lock) = ChangeLock::take(&paths.lock(), Duration::ZERO) else { continue };
+            if !paths.dir().exists() {
+                remove_tree(paths.run_dir(), &[]).map_err(Error::io("remove", paths.run_dir()))?;
+            }
         }
-        Ok(ids)
+        Ok(())
     }
 
     /// One container as it is now. A record whose supervisor or boot is gone is mended on the way.
@@ -120,8 +129,12 @@ impl Engine {
     /// All containers, newest first. One whose creation was cut off is shown as far as it got.
     pub fn containers(&self) -> Result<Vec<ContainerInfo>> {
         self.reap();
+        // Before the others: what is made meanwhile isn't taken for a left-over.
+        let run_dirs = names_in(&self.roots().run_containers())?;
         let mut all = Vec::new();
-        for id in self.container_ids()? {
+        let ids = self.container_ids()?;
+        self.sweep_run_dirs(run_dirs, &ids)?;
+        for id in ids {
             match self.container_by_id(&id) {
                 Ok(info) => all.push(info),
                 Err(Error::ContainerNotFound { .. }) => {}
@@ -140,11 +153,9 @@ impl Engine {
             return Ok(None);
         }
         let state = match &error {
-            Error::Record(source) | Error::Liveness(LivenessError::Record { source }) => match source {
-                RecordError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => State::Creating,
-                RecordError::Json { .. } => State::Dead,
-                _ => return Err(error),
-            },
+            error if has_no_record(error) => State::Creating,
+            Error::Record(RecordError::Json { .. })
+            | Error::Liveness(LivenessError::Record { source: RecordError::Json { .. } }) => State::Dead,
             _ => return Err(error),
         };
         let created = fs::metadata(paths.dir())
@@ -152,6 +163,21 @@ impl Engine {
             .map_err(Error::io("read", paths.dir()))?;
         Ok(Some(ContainerInfo::half_made(id, created.into(), state)))
     }
+}
+
+/// The names in a directory, in no order; none where it is missing.
+fn names_in(path: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", path))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    Ok(names)
 }
 
 fn is_alive(paths: &ContainerPaths) -> Result<bool> {

@@ -15,9 +15,6 @@ use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::threads::Cancel;
 
-/// How often a container is looked at that is waited for before it was started.
-const LOOK: Duration = Duration::from_millis(50);
-
 impl Engine {
     /// The supervisor of an active container.
     pub(crate) fn supervisor(&self, container: &ContainerInfo, action: &'static str) -> Result<Supervisor> {
@@ -97,23 +94,17 @@ impl Engine {
         supervisor.signal(signal).map_err(client_error(&container.spec.name))
     }
 
-    /// Waits until the container has ended, and gives how. One that was never started is waited for until it was
-    /// started and has ended.
+    /// Waits until the container has ended, and gives how. One that was never started doesn't run: as with docker, that is
+    /// an answer, 0.
     pub fn wait(&self, name: &str) -> Result<ExitStatus> {
         self.wait_until(name, &Cancel::default())
     }
 
     /// As `wait`, unless it is cancelled.
     pub(crate) fn wait_until(&self, name: &str, cancel: &Cancel) -> Result<ExitStatus> {
-        let mut container = self.container(name)?;
-        while container.state.state == State::Created {
-            cancel.check()?;
-            std::thread::sleep(LOOK);
-            container = match self.container_by_id(&container.spec.id) {
-                Ok(now) => now,
-                // With `--rm` it may have come and gone between two looks.
-                Err(error) => return self.end_of_gone(&container, error),
-            };
+        let container = self.container(name)?;
+        if container.state.state == State::Created {
+            return Ok(ExitStatus::exited(0));
         }
         if !container.state.state.is_active() {
             return ended(&container, "wait for");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use brig_runtime::liveness::{LivenessError, retire};
 use brig_runtime::lock::ChangeLock;
+use brig_runtime::record::RecordError;
 use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, ContainerSpec, Event, State};
 
@@ -44,8 +45,9 @@ impl Engine {
             killed => killed,
         };
         match killed.and_then(|()| self.wait(id).map(|_| ())) {
-            // It ended by itself meanwhile, or it was an `--rm` one and is gone.
+            // It ended by itself meanwhile, or it was an `--rm` one and is gone or going.
             Err(Error::WrongState { .. } | Error::ContainerNotFound { .. }) => Ok(()),
+            Err(error) if has_no_record(&error) => Ok(()),
             result => result,
         }
     }
@@ -92,6 +94,16 @@ impl Engine {
             state.write(&paths.state())?;
         }
         Ok(())
+    }
+}
+
+/// Whether it failed since a record isn't there: the container isn't whole yet, or not any more.
+pub(super) fn has_no_record(error: &Error) -> bool {
+    match error {
+        Error::Record(source) | Error::Liveness(LivenessError::Record { source }) => {
+            matches!(source, RecordError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        }
+        _ => false,
     }
 }
 
