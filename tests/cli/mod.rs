@@ -6,6 +6,7 @@ mod images;
 mod interop;
 mod kills;
 mod life;
+mod limits;
 mod linux;
 mod logs;
 mod registries;

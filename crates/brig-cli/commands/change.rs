@@ -6,7 +6,8 @@ use brig_engine::Result;
 use clap::Args;
 
 use super::Context;
-use super::container::{each, grace, signal};
+use super::container::{each, grace};
+use super::values::signal;
 
 /// Stop containers, and start them again
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@ use brig_engine::{ContainerInfo, Error, ExecOptions, HealthStatus, Result, State
 use clap::Args;
 
 use super::filter::{self, ContainerFilter};
+use super::values::signal;
 use super::{Context, notices};
 use crate::table::{self, Table};
 use crate::{attach, error, output, terminal};
@@ -92,7 +93,7 @@ fn say_notices(engine: &Engine, container: &ContainerInfo) {
 /// Stop running containers
 #[derive(Args, Debug)]
 pub(crate) struct Stop {
-    /// Seconds to wait before killing [default: the container's, or 10]
+    /// Seconds to wait before killing; -1 is for ever [default: the container's --stop-timeout, or 10]
     #[arg(short, long, visible_alias = "timeout", allow_negative_numbers = true)]
     time: Option<i64>,
     /// Signal to ask with [default: the image's, or TERM]
@@ -144,15 +145,6 @@ impl Kill {
             Ok(Some(name.to_owned()))
         }))
     }
-}
-
-/// A signal by name or number.
-pub(super) fn signal(text: &str) -> Result<i32> {
-    brig_engine::signal(text).ok_or_else(|| Error::Invalid {
-        what: "signal",
-        value: text.into(),
-        problem: "give a name such as `TERM` or a number from 1 to 64".into(),
-    })
 }
 
 /// Wait until containers stop, then print their exit codes

@@ -93,8 +93,9 @@ impl Systemd {
             );
             return Err(Error::Unsupported { what: format!("a unit for `{name}`"), reason });
         }
-        let grace = self.time.map_or(spec.stop_timeout.unwrap_or(10), i64::from);
-        let timeout = if grace < 0 { "infinity".to_owned() } else { (grace + 20).to_string() };
+        let own = spec.stop_timeout.map_or(10, |seconds| i64::try_from(seconds).unwrap_or(-1));
+        let grace = self.time.map_or(own, i64::from);
+        let timeout = if grace < 0 { "infinity".to_owned() } else { grace.saturating_add(20).to_string() };
         let policy = self.restart_policy.as_deref().unwrap_or("on-failure");
         let (name, id, command) = (&spec.name, &spec.id, brig.command());
         Ok(format!(

@@ -14,8 +14,14 @@ use crate::table::{self, Table};
 use crate::{error, output, terminal};
 
 /// Pulls an image with progress on standard error.
-pub(crate) fn pull(context: &Context, engine: &Engine, name: &str, wanted: &Wanted) -> Result<ResolvedImage> {
-    let bars = Bars::new(terminal::stderr_is_terminal() && !context.globals.json());
+pub(crate) fn pull(
+    context: &Context,
+    engine: &Engine,
+    name: &str,
+    wanted: &Wanted,
+    quiet: bool,
+) -> Result<ResolvedImage> {
+    let bars = Bars::new(terminal::stderr_is_terminal() && !quiet && !context.globals.json());
     let options = PullOptions { wanted: wanted.clone(), all_platforms: false, progress: bars.sink() };
     engine.pull_now(name, &options)
 }

@@ -1,6 +1,7 @@
 //! `run` and `create`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use brig_engine::{
 };
 use clap::{Args, ValueEnum};
 
-use super::flags::LogFlags;
+use super::flags::{CidFile, FileFlags, LimitFlags, LogFlags, TuningFlags};
 use super::supervision::SupervisionFlags;
-use super::values::{parse_duration, parse_size};
+use super::values::parse_duration;
 use super::{Context, image, notices};
 use crate::attach;
 use crate::{error, output, terminal};
@@ -57,17 +58,17 @@ pub(crate) struct ContainerFlags {
     /// What surrounds a wasm container
     #[arg(long, value_enum, default_value_t = IsolationFlag::Process)]
     isolation: IsolationFlag,
-    /// Memory limit, such as 64m or 1.5g; 0 is none
-    #[arg(short, long, value_name = "BYTES", value_parser = parse_size)]
-    memory: Option<u64>,
-    /// Limit of processes and threads; 0 or -1 is none
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pids_limit: Option<i64>,
+    #[command(flatten)]
+    limits: LimitFlags,
+    #[command(flatten)]
+    tuning: TuningFlags,
     /// Kill the container after this time, such as 10s or 1m30s
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
     log: LogFlags,
+    #[command(flatten)]
+    files: FileFlags,
     /// Attach metadata
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
@@ -85,6 +86,9 @@ pub(crate) struct ContainerFlags {
     /// When to pull the image first
     #[arg(long, value_enum, default_value_t = PullPolicy::Missing)]
     pull: PullPolicy,
+    /// Say nothing about a pull
+    #[arg(short, long)]
+    quiet: bool,
     /// Image, or the path of a .wasm file
     image: String,
     /// Command and arguments
@@ -151,9 +155,9 @@ pub(crate) struct Create {
 impl Create {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
-        let pull = self.flags.pull;
+        let image = ImageWay::of(&self.flags);
         let options = self.flags.into_options(self.rm, false)?;
-        let container = create(context, &engine, &options, pull)?;
+        let container = image.create(context, &engine, &options)?;
         if terminal::stderr_is_terminal() {
             notices::say_network_once(&engine, &container);
             notices::say_walls_once(&engine, &container);
@@ -177,9 +181,9 @@ impl Run {
             return Err(Error::Unsupported { what: "-t".into(), reason: reason.into() });
         }
         let engine = context.engine()?;
-        let pull = self.flags.pull;
+        let image = ImageWay::of(&self.flags);
         let options = self.flags.into_options(self.rm, true)?;
-        let container = create(context, &engine, &options, pull)?;
+        let container = image.create(context, &engine, &options)?;
         if !detach && terminal::stderr_is_terminal() {
             notices::say_network_once(&engine, &container);
         }
@@ -194,25 +198,55 @@ impl Run {
     }
 }
 
-/// Creates the container; pulls the image first where that is asked for or needed.
-fn create(
-    context: &Context,
-    engine: &Engine,
-    options: &CreateOptions,
+/// How a container comes from its image.
+struct ImageWay {
     pull: PullPolicy,
-) -> Result<ContainerInfo> {
-    if pull == PullPolicy::Always && !engine.is_wasm_file(&options.image) {
-        image::pull(context, engine, &options.image, &options.wanted)?;
+    quiet: bool,
+    cid_file: Option<PathBuf>,
+}
+
+impl ImageWay {
+    fn of(flags: &ContainerFlags) -> Self {
+        Self { pull: flags.pull, quiet: flags.quiet, cid_file: flags.files.cid_file() }
     }
-    let missing = match engine.create(options) {
-        Err(error) if pull == PullPolicy::Missing && is_missing(&error) => error,
-        result => return result,
-    };
-    if missing.kind() == ErrorKind::NotFound {
-        output::note(&format!("Unable to find image '{}' locally", options.image));
+
+    /// Creates the container, and writes its id down where that is asked for.
+    fn create(&self, context: &Context, engine: &Engine, options: &CreateOptions) -> Result<ContainerInfo> {
+        let Some(path) = &self.cid_file else { return self.create_or_pull(context, engine, options) };
+        let file = CidFile::take(path)?;
+        match self.create_or_pull(context, engine, options) {
+            Ok(container) => file.keep(&container.spec.id).map(|()| container),
+            Err(error) => {
+                file.discard();
+                Err(error)
+            }
+        }
     }
-    image::pull(context, engine, &options.image, &options.wanted)?;
-    engine.create(options)
+
+    /// Creates the container; pulls the image first where that is asked for or needed.
+    fn create_or_pull(
+        &self,
+        context: &Context,
+        engine: &Engine,
+        options: &CreateOptions,
+    ) -> Result<ContainerInfo> {
+        if self.pull == PullPolicy::Always && !engine.is_wasm_file(&options.image) {
+            self.pull(context, engine, options)?;
+        }
+        let missing = match engine.create(options) {
+            Err(error) if self.pull == PullPolicy::Missing && is_missing(&error) => error,
+            result => return result,
+        };
+        if missing.kind() == ErrorKind::NotFound && !self.quiet {
+            output::note(&format!("Unable to find image '{}' locally", options.image));
+        }
+        self.pull(context, engine, options)?;
+        engine.create(options)
+    }
+
+    fn pull(&self, context: &Context, engine: &Engine, options: &CreateOptions) -> Result<()> {
+        image::pull(context, engine, &options.image, &options.wanted, self.quiet).map(drop)
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -228,7 +262,7 @@ impl ContainerFlags {
             name: self.name,
             args: self.args,
             entrypoint: self.entrypoint,
-            env: self.env,
+            env: self.files.env(self.env)?,
             volumes: self.volume.iter().map(|text| text.parse()).collect::<Result<Vec<Volume>>>()?,
             workdir: self.workdir,
             user: self.user,
@@ -242,13 +276,15 @@ impl ContainerFlags {
                 IsolationFlag::Process => Isolation::Process,
             },
             limits: Limits {
-                // docker's words: 0 is no limit, nor is -1 for processes.
-                memory: self.memory.filter(|limit| *limit > 0),
-                pids: self.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
+                memory_swappiness: self.tuning.swappiness()?,
                 timeout_ms: self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                ..self.limits.changes().apply(&Limits::default())
             },
+            tuning: self.tuning.tuning()?,
+            stop_signal: self.tuning.stop_signal()?,
+            stop_timeout: self.tuning.stop_timeout(),
             log: self.log.config()?,
-            labels: labels(&self.label),
+            labels: labels(&self.files.labels(&self.label)?),
             restart: self.supervision.restart,
             health: self.supervision.health(),
             init: self.supervision.init,

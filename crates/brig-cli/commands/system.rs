@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
 use brig_engine::{
-    ContainerInfo, Error, Event, FsckReport, Health, HealthCheck, Platform, Result, Timestamp, Wanted,
+    ContainerInfo, Error, Event, FsckReport, Health, HealthCheck, Platform, Result, Timestamp, Ulimit, Wanted,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -114,28 +114,15 @@ fn container_document(engine: &Engine, container: &ContainerInfo) -> Value {
             "Cmd": spec.args,
             "Image": spec.image.reference,
             "WorkingDir": spec.cwd,
+            "Domainname": spec.tuning.domainname.as_deref().unwrap_or_default(),
             "Labels": spec.labels,
             "Tty": spec.tty,
             "OpenStdin": spec.stdin_open,
             "StopSignal": spec.stop_signal,
-            "StopTimeout": spec.stop_timeout,
+            "StopTimeout": spec.stop_timeout.map(|seconds| i64::try_from(seconds).unwrap_or(-1)),
             "Healthcheck": spec.health.as_ref().map(healthcheck_document),
         },
-        "HostConfig": {
-            "AutoRemove": spec.auto_remove,
-            "RestartPolicy": {
-                "Name": spec.restart.name(),
-                "MaximumRetryCount": spec.restart.maximum(),
-            },
-            "Init": spec.init,
-            "NetworkMode": spec.network,
-            "ReadonlyRootfs": spec.read_only,
-            "Memory": spec.limits.memory.unwrap_or(0),
-            "PidsLimit": spec.limits.pids,
-            "TimeoutMs": spec.limits.timeout_ms,
-            "SecurityOpt": spec.security_opt,
-            "LogConfig": { "Type": spec.log.driver, "Config": spec.log.options },
-        },
+        "HostConfig": host_config(container),
         "Mounts": spec.mounts.iter().map(|mount| json!({
             "Type": "bind",
             "Source": mount.source,
@@ -171,6 +158,45 @@ fn healthcheck_document(check: &HealthCheck) -> Value {
         "StartPeriod": nanos(check.start_period_ms),
         "StartInterval": nanos(check.start_interval_ms),
         "Retries": check.retries,
+    })
+}
+
+/// docker's `HostConfig`; a limit that isn't there is zero, as docker shows it.
+fn host_config(container: &ContainerInfo) -> Value {
+    let (spec, limits, tuning) = (&container.spec, &container.spec.limits, &container.spec.tuning);
+    let ulimit = |limit: &Ulimit| json!({ "Name": limit.name, "Soft": limit.soft, "Hard": limit.hard });
+    json!({
+        "AutoRemove": spec.auto_remove,
+        "RestartPolicy": {
+            "Name": spec.restart.name(),
+            "MaximumRetryCount": spec.restart.maximum(),
+        },
+        "Init": spec.init,
+        "NetworkMode": spec.network,
+        "ReadonlyRootfs": spec.read_only,
+        "Memory": limits.memory.unwrap_or(0),
+        "MemorySwap": limits.memory_swap.unwrap_or(0),
+        "MemoryReservation": limits.memory_reservation.unwrap_or(0),
+        "MemorySwappiness": limits.memory_swappiness,
+        "NanoCpus": limits.nano_cpus.unwrap_or(0),
+        "CpuShares": limits.cpu_shares.unwrap_or(0),
+        "CpuPeriod": limits.cpu_period.unwrap_or(0),
+        "CpuQuota": limits.cpu_quota.unwrap_or(0),
+        "CpusetCpus": limits.cpuset_cpus.as_deref().unwrap_or_default(),
+        "CpusetMems": limits.cpuset_mems.as_deref().unwrap_or_default(),
+        "PidsLimit": limits.pids,
+        "TimeoutMs": limits.timeout_ms,
+        "OomScoreAdj": tuning.oom_score_adj.unwrap_or(0),
+        "OomKillDisable": false,
+        "Ulimits": tuning.ulimits.iter().map(ulimit).collect::<Vec<_>>(),
+        "ShmSize": tuning.shm_size.or((spec.kind == "linux").then_some(64 << 20)),
+        "Tmpfs": tuning.tmpfs,
+        "CapAdd": tuning.cap_add,
+        "CapDrop": tuning.cap_drop,
+        "GroupAdd": tuning.group_add,
+        "Annotations": tuning.annotations,
+        "SecurityOpt": spec.security_opt,
+        "LogConfig": { "Type": spec.log.driver, "Config": spec.log.options },
     })
 }
 

@@ -39,6 +39,39 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
+/// As [`parse_size`], and docker's -1 for no limit.
+pub(crate) fn parse_size_or_unlimited(text: &str) -> Result<i64, String> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    i64::try_from(parse_size(text)?).map_err(|_| "out of range".into())
+}
+
+/// `1.5` processors in billionths of one.
+pub(crate) fn parse_cpus(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a number such as `1.5`".to_owned();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+        return Err(wrong());
+    }
+    if fraction.trim_end_matches('0').len() > 9 {
+        return Err("value is too precise".into());
+    }
+    let nanos = format!("{:0<9}", fraction.trim_end_matches('0')).parse::<u64>().map_err(|_| wrong())?;
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().map_err(|_| wrong())? };
+    whole.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(nanos)).ok_or_else(wrong)
+}
+
+/// A signal by name or number.
+pub(crate) fn signal(text: &str) -> Result<i32> {
+    brig_engine::signal(text).ok_or_else(|| Error::Invalid {
+        what: "signal",
+        value: text.into(),
+        problem: "give a name such as `TERM` or a number from 1 to 64".into(),
+    })
+}
+
 /// `10`, `10s`, `500ms`, `1m30s`, `2h`: seconds without a unit. Zero is none.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     match parse_time(text)? {
@@ -151,6 +184,25 @@ mod tests {
         for text in ["", "m", "-1", "1x", "1.2.3m", "infm", "1e3", "99999999999g", "20000000.5t"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn processors_in_billionths() {
+        for (text, nanos) in [
+            ("2", 2_000_000_000),
+            ("1.5", 1_500_000_000),
+            (".5", 500_000_000),
+            ("0.000000001", 1),
+            ("1.", 1_000_000_000),
+        ] {
+            assert_eq!(parse_cpus(text), Ok(nanos), "{text}");
+        }
+        for text in ["", ".", "-1", "1e3", "0.0000000001", "1.5.5", "99999999999", " 1"] {
+            assert!(parse_cpus(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_size_or_unlimited("-1"), Ok(-1));
+        assert_eq!(parse_size_or_unlimited("1k"), Ok(1024));
+        assert!(parse_size_or_unlimited("-2").is_err());
     }
 
     #[test]

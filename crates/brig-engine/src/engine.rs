@@ -111,11 +111,11 @@ impl Engine {
         self.call(move |engine| engine.kill(&name, signal)).await
     }
 
-    /// Asks the container to stop, and kills it after `grace`. Dropping the future ends the wait; the container was
+    /// Asks the container to stop, and kills it after `grace`, or after its own time. Dropping the future ends the wait; the container was
     /// asked all the same.
-    pub async fn stop(&self, name: &str, grace: Duration) -> Result<ExitStatus> {
-        let (engine, name) = (self.0.clone(), name.to_owned());
-        threads::cancellable(move |cancel| engine.stop_until(&name, None, Some(grace), cancel)).await
+    pub async fn stop(&self, name: &str, grace: impl Into<Option<Duration>>) -> Result<ExitStatus> {
+        let (engine, name, grace) = (self.0.clone(), name.to_owned(), grace.into());
+        threads::cancellable(move |cancel| engine.stop_until(&name, None, grace, cancel)).await
     }
 
     /// Stops the container if it runs, and starts it.

@@ -75,6 +75,9 @@ pub enum Error {
         /// Its driver.
         driver: String,
     },
+    /// Limits mean nothing, or not on this machine.
+    #[error(transparent)]
+    Limits(#[from] brig_runtime::limits::LimitError),
     /// No image of this name is in the store.
     #[error("no such image: `{name}`")]
     ImageNotFound {

@@ -17,7 +17,8 @@ impl Error {
             | Self::Platform(_)
             | Self::Invalid { .. }
             | Self::NothingToRun { .. }
-            | Self::LogConfig(_) => ErrorKind::Invalid,
+            | Self::LogConfig(_)
+            | Self::Limits(_) => ErrorKind::Invalid,
             Self::Document { .. } | Self::BadModule { .. } | Self::Archive { .. } => ErrorKind::Corrupt,
             Self::ImageNotFound { .. }
             | Self::ContainerNotFound { .. }

@@ -34,8 +34,8 @@ pub use brig_wasm::plugin;
 pub use brig_oci::{Digest, Kind, Platform, Reference};
 pub use brig_runtime::logs::LogOptions;
 pub use brig_runtime::{
-    Event, ExitReason, ExitStatus, Health, HealthCheck, HealthStatus, Limits, LogConfig, RestartPolicy,
-    State, Timestamp, client, exit, logs, protocol,
+    Event, ExitReason, ExitStatus, Health, HealthCheck, HealthStatus, LimitChanges, Limits, LogConfig,
+    RestartPolicy, State, Timestamp, Tuning, Ulimit, client, exit, logs, protocol,
 };
 pub use brig_store::FsckReport;
 pub use containers::{

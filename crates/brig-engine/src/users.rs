@@ -16,6 +16,15 @@ pub(crate) struct User {
     pub(crate) home: String,
 }
 
+/// Resolves groups by name or number, by the file of a root file system.
+pub(crate) fn groups_from_stack(stack: &LayerStack, wanted: &[String]) -> Result<Vec<u32>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let file = stack.read("/etc/group", MAX_FILE)?.unwrap_or_default();
+    wanted.iter().map(|name| group_id(&file, name)).collect()
+}
+
 /// Resolves `user[:group]` by the files of a root file system.
 pub(crate) fn from_stack(stack: &LayerStack, wanted: &str) -> Result<User> {
     let read = |path| Ok::<_, Error>(stack.read(path, MAX_FILE)?.unwrap_or_default());

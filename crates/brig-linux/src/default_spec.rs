@@ -1,11 +1,12 @@
 //! The spec of a container that nobody said anything special about: docker's.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use brig_runtime::Limits;
 use oci_spec::runtime::{
-    Capability, Linux, LinuxCapabilities, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids,
-    LinuxResources, LinuxSeccomp, Mount, PosixRlimit, Process, Root, Spec, User,
+    Capability, Linux, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType,
+    LinuxPids, LinuxResources, LinuxSeccomp, Mount, PosixRlimit, Process, Root, Spec, User,
 };
 
 use crate::capabilities::{ALL, DOCKER_DEFAULT};
@@ -71,6 +72,15 @@ pub struct Bind {
     pub read_only: bool,
 }
 
+/// A file system in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// In the container.
+    pub target: PathBuf,
+    /// Options beside `nosuid`, `nodev` and `noexec`, which they may take back.
+    pub options: Vec<String>,
+}
+
 /// What a container is to be, in the words of `docker run`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerOptions {
@@ -88,6 +98,8 @@ pub struct ContainerOptions {
     pub groups: Vec<u32>,
     /// The host name.
     pub hostname: String,
+    /// The NIS domain name.
+    pub domainname: Option<String>,
     /// Whether it has a terminal.
     pub terminal: bool,
     /// Whether the root file system is read-only.
@@ -96,6 +108,8 @@ pub struct ContainerOptions {
     pub network: Network,
     /// Directories and files of the host.
     pub binds: Vec<Bind>,
+    /// File systems in memory.
+    pub tmpfs: Vec<Tmpfs>,
     /// Capabilities beside docker's.
     pub add_capabilities: Vec<Capability>,
     /// Capabilities of docker's that it doesn't get.
@@ -110,6 +124,10 @@ pub struct ContainerOptions {
     pub rlimits: Vec<PosixRlimit>,
     /// The size of `/dev/shm`, in bytes.
     pub shm_size: u64,
+    /// What the kernel's OOM killer adds to its badness.
+    pub oom_score_adj: Option<i32>,
+    /// Annotations.
+    pub annotations: HashMap<String, String>,
 }
 
 impl Default for ContainerOptions {
@@ -122,10 +140,12 @@ impl Default for ContainerOptions {
             gid: 0,
             groups: Vec::new(),
             hostname: String::new(),
+            domainname: None,
             terminal: false,
             read_only: false,
             network: Network::default(),
             binds: Vec::new(),
+            tmpfs: Vec::new(),
             add_capabilities: Vec::new(),
             drop_capabilities: Vec::new(),
             no_new_privileges: false,
@@ -133,6 +153,8 @@ impl Default for ContainerOptions {
             limits: Limits::default(),
             rlimits: Vec::new(),
             shm_size: SHM_SIZE,
+            oom_score_adj: None,
+            annotations: HashMap::new(),
         }
     }
 }
@@ -152,7 +174,8 @@ pub fn default_spec(options: &ContainerOptions, host: &Host) -> Spec {
         .set_process(Some(process(options)))
         .set_mounts(Some(mounts(options)))
         .set_hostname(Some(options.hostname.clone()).filter(|name| !name.is_empty()))
-        .set_annotations(None)
+        .set_domainname(options.domainname.clone())
+        .set_annotations(Some(options.annotations.clone()).filter(|annotations| !annotations.is_empty()))
         .set_linux(Some(linux(options, host)));
     spec
 }
@@ -184,6 +207,7 @@ fn process(options: &ContainerOptions) -> Process {
         .set_cwd(options.cwd.clone())
         .set_capabilities(Some(sets))
         .set_rlimits(Some(options.rlimits.clone()).filter(|limits| !limits.is_empty()))
+        .set_oom_score_adj(options.oom_score_adj)
         .set_no_new_privileges(Some(options.no_new_privileges))
         .set_apparmor_profile(None)
         .set_selinux_label(None);
@@ -205,8 +229,27 @@ fn mounts(options: &ContainerOptions) -> Vec<Mount> {
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
     ];
-    mounts.extend(options.binds.iter().map(bind));
+    let mut more: Vec<_> = options.binds.iter().map(bind).chain(options.tmpfs.iter().map(tmpfs)).collect();
+    // What is mounted below another one comes after it, however they were given.
+    more.sort_by_key(|mount| depth(mount.destination()));
+    mounts.extend(more);
     mounts
+}
+
+fn depth(path: &Path) -> usize {
+    path.components().count()
+}
+
+fn tmpfs(tmpfs: &Tmpfs) -> Mount {
+    let mut options = ["noexec", "nosuid", "nodev", "rprivate"].map(str::to_owned).to_vec();
+    options.extend(tmpfs.options.iter().cloned());
+    let mut mount = Mount::default();
+    mount
+        .set_destination(tmpfs.target.clone())
+        .set_typ(Some("tmpfs".to_owned()))
+        .set_source(Some(PathBuf::from("tmpfs")))
+        .set_options(Some(options));
+    mount
 }
 
 fn mount(target: &str, typ: &str, options: &[&str]) -> Mount {
@@ -272,15 +315,26 @@ fn namespace(typ: LinuxNamespaceType) -> LinuxNamespace {
     namespace
 }
 
-fn resources(limits: &Limits) -> LinuxResources {
+/// Limits in the specification's words.
+pub(crate) fn resources(limits: &Limits) -> LinuxResources {
     let number = |limit: u64| i64::try_from(limit).unwrap_or(i64::MAX);
     let mut resources = LinuxResources::default();
     resources.set_devices(None);
-    if let Some(limit) = limits.memory {
-        let mut memory = LinuxMemory::default();
-        memory.set_limit(Some(number(limit)));
-        resources.set_memory(Some(memory));
-    }
+    let mut memory = LinuxMemory::default();
+    memory
+        .set_limit(limits.memory.map(number))
+        .set_swap(limits.memory_swap)
+        .set_reservation(limits.memory_reservation.map(number))
+        .set_swappiness(limits.memory_swappiness);
+    resources.set_memory(Some(memory).filter(|memory| *memory != LinuxMemory::default()));
+    let (quota, period) = limits.bandwidth();
+    let mut cpu = LinuxCpu::default();
+    cpu.set_shares(limits.cpu_shares)
+        .set_quota(quota.map(number))
+        .set_period(period)
+        .set_cpus(limits.cpuset_cpus.clone())
+        .set_mems(limits.cpuset_mems.clone());
+    resources.set_cpu(Some(cpu).filter(|cpu| *cpu != LinuxCpu::default()));
     if let Some(limit) = limits.pids {
         let mut pids = LinuxPids::default();
         pids.set_limit(number(limit));

@@ -14,10 +14,11 @@ use brig_runtime::plan::{
     Bytes, CgroupPlan, IdMap, IdMaps, LandlockPlan, MountKind, MountPlan, PayloadPlan, ProcessPlan, RootFs,
     UserPlan,
 };
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{LinuxSeccomp, PosixRlimit};
 
+use crate::default_spec::resources;
 use crate::host::Host;
-use crate::plan::{PlanError, Wanted, cgroup_plan, seccomp_plan, text};
+use crate::plan::{PlanError, cgroup_plan, rlimit, seccomp_plan, text, wanted};
 use crate::seccomp::{engine_policy, engine_policy_in_place};
 use crate::sys;
 
@@ -83,6 +84,10 @@ pub struct EngineProcess {
     pub hostname: Option<String>,
     /// Limits. The time is the supervisor's business.
     pub limits: Limits,
+    /// Resource limits of the process.
+    pub rlimits: Vec<PosixRlimit>,
+    /// What the kernel's OOM killer adds to its badness.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// The plan for an engine process.
@@ -91,7 +96,11 @@ pub struct EngineProcess {
 /// [`PlanError`]: a path that isn't text, a limit that this host can't give, or a host with neither namespaces nor
 /// landlock.
 pub fn plan_engine(engine: &EngineProcess, host: &Host, id: &str) -> Result<PayloadPlan, PlanError> {
-    let cgroup = cgroup_plan(&host.cgroups, &Path::new("brig").join(id), &wishes(&engine.limits))?;
+    let cgroup = cgroup_plan(
+        &host.cgroups,
+        &Path::new("brig").join(id),
+        &wanted(&resources(&engine.limits), &host.cgroups)?,
+    )?;
     if !host.can_make_namespaces() {
         return plan_in_place(engine, cgroup);
     }
@@ -151,6 +160,8 @@ fn process(
         no_new_privileges: true,
         seccomp: Some(seccomp_plan(policy)?),
         landlock: Some(landlock),
+        rlimits: engine.rlimits.iter().map(rlimit).collect(),
+        oom_score_adj: engine.oom_score_adj,
         ..ProcessPlan::default()
     })
 }
@@ -158,12 +169,6 @@ fn process(
 fn own_ids(engine: &EngineProcess, host: &Host) -> IdMaps {
     let one = |container, host| vec![IdMap { container, host, count: 1 }];
     IdMaps { uids: one(engine.uid, host.uid), gids: one(engine.gid, host.gid) }
-}
-
-fn wishes(limits: &Limits) -> Vec<Wanted> {
-    let memory = limits.memory.map(|limit| Wanted::memory(Some(limit)));
-    let pids = limits.pids.map(|limit| Wanted::pids(Some(limit)));
-    memory.into_iter().chain(pids).collect()
 }
 
 fn mounts(engine: &EngineProcess) -> Result<Vec<MountPlan>, PlanError> {

@@ -27,7 +27,10 @@ pub mod seccomp;
 mod sys;
 
 pub use brig_runtime::plan::RootFs;
-pub use default_spec::{Bind, ContainerOptions, Network, SeccompChoice, all_capabilities, default_spec};
+pub use capabilities::{capability, own_capabilities};
+pub use default_spec::{
+    Bind, ContainerOptions, Network, SeccompChoice, Tmpfs, all_capabilities, default_spec,
+};
 pub use engine_process::{EngineProcess, EngineRoot, Grant, plan_engine};
 pub use error::Error;
 pub use helper::{Helper, HelperError, Spawned};

@@ -36,14 +36,16 @@ pub mod remove;
 pub mod restart;
 pub mod state;
 pub mod time;
+mod tuning;
 
 pub use events::{Event, EventLog};
 pub use exit::{ExitReason, ExitStatus};
 pub use health::{Health, HealthCheck, HealthStatus};
-pub use limits::Limits;
+pub use limits::{LimitChanges, Limits};
 pub use log_config::{LogConfig, LogConfigError};
 pub use paths::{ContainerPaths, Roots};
 pub use record::{ContainerSpec, StateRecord};
 pub use restart::RestartPolicy;
 pub use state::State;
 pub use time::Timestamp;
+pub use tuning::{Tuning, Ulimit};

@@ -15,6 +15,7 @@ use crate::log_config::LogConfig;
 use crate::restart::RestartPolicy;
 use crate::state::State;
 use crate::time::Timestamp;
+use crate::tuning::Tuning;
 
 /// The version of both formats. A reader refuses a greater one.
 pub const RECORD_VERSION: u32 = 1;
@@ -101,11 +102,14 @@ pub struct ContainerSpec {
     /// Where its output is kept.
     #[serde(default, skip_serializing_if = "LogConfig::is_default")]
     pub log: LogConfig,
+    /// What it is given beside its limits.
+    #[serde(default, skip_serializing_if = "Tuning::is_nothing")]
+    pub tuning: Tuning,
     /// The signal that asks it to stop.
     pub stop_signal: i32,
-    /// How long `stop` waits before it kills, in seconds; docker's 10 where nothing was said. Negative is for ever.
+    /// How many seconds it has then until it is killed; 10 where nothing was said, [`u64::MAX`] for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop_timeout: Option<i64>,
+    pub stop_timeout: Option<u64>,
     /// Whether its supervisor starts it again.
     #[serde(default)]
     pub restart: RestartPolicy,

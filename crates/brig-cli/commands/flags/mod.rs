@@ -1,12 +1,18 @@
 //! Flags of `run` and `create`, by what they are about.
 
+mod files;
+mod limits;
 mod log;
+mod tuning;
 
 use std::collections::BTreeMap;
 
 use brig_engine::{Error, Result};
 
+pub(crate) use files::{CidFile, FileFlags};
+pub(crate) use limits::LimitFlags;
 pub(crate) use log::LogFlags;
+pub(crate) use tuning::TuningFlags;
 
 /// `KEY=VALUE`, each.
 fn pairs(what: &'static str, given: &[String]) -> Result<BTreeMap<String, String>> {

@@ -5,15 +5,17 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 
 use brig_oci::{Kind, KindChoice, RunConfig};
+use brig_runtime::limits::Machine;
 use brig_runtime::record::{ImageRecord, MountRecord, ProcessId, RECORD_VERSION};
 use brig_runtime::{
-    ContainerPaths, ContainerSpec, Event, LogConfig, RestartPolicy, State, StateRecord, Timestamp,
+    ContainerPaths, ContainerSpec, Event, Limits, LogConfig, RestartPolicy, State, StateRecord, Timestamp,
 };
 use brig_store::{LayerStack, Lease, Which};
 
 use super::command;
 use super::find::ContainerInfo;
 use super::options::{CreateOptions, Isolation, Network, Volume};
+use super::tuning;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::images::ResolvedImage;
@@ -162,10 +164,11 @@ impl Engine {
                 .chain(&options.labels)
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
-            limits: options.limits.clone(),
+            limits: limits(&options.limits)?,
+            tuning: tuning::checked(source.kind.kind, options)?,
             log: log(&options.log)?,
-            stop_signal: source.stop_signal,
-            stop_timeout: None,
+            stop_signal: options.stop_signal.unwrap_or(source.stop_signal),
+            stop_timeout: options.stop_timeout,
             restart: restart(options)?,
             health: super::health::check(&source.config, &options.health)?,
             init: options.init,
@@ -303,6 +306,13 @@ fn hostname(options: &CreateOptions, id: &str) -> Result<String> {
             Ok(name.trim_end().to_owned())
         }
     }
+}
+
+fn limits(limits: &Limits) -> Result<Limits> {
+    if *limits != Limits::default() {
+        limits.check(&Machine::look())?;
+    }
+    Ok(limits.clone())
 }
 
 /// What can't be kept so is refused here, not at the start.

@@ -210,6 +210,7 @@ impl ContainerInfo {
             labels: std::collections::BTreeMap::new(),
             limits: brig_runtime::Limits::default(),
             log: brig_runtime::LogConfig::default(),
+            tuning: brig_runtime::Tuning::default(),
             stop_signal: libc::SIGTERM,
             stop_timeout: None,
             restart: brig_runtime::RestartPolicy::No,

@@ -15,6 +15,9 @@ use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::threads::Cancel;
 
+/// How many seconds a container has to stop, where nothing was said: docker's.
+const STOP_SECONDS: u64 = 10;
+
 impl Engine {
     /// The supervisor of an active container.
     pub(crate) fn supervisor(&self, container: &ContainerInfo, action: &'static str) -> Result<Supervisor> {
@@ -29,10 +32,15 @@ impl Engine {
         Supervisor::connect(&paths).map_err(client_error(&container.spec.name))
     }
 
-    /// Asks a container to stop, and kills it after `grace`, or after its own time where none is given. Gives how it
-    /// ended; a stopped one has ended already.
-    pub fn stop(&self, name: &str, signal: Option<i32>, grace: Option<Duration>) -> Result<ExitStatus> {
-        self.stop_until(name, signal, grace, &Cancel::default())
+    /// Asks a container to stop, and kills it after `grace`: without one after its own time, or ten seconds. Gives how
+    /// it ended; a stopped one has ended already.
+    pub fn stop(
+        &self,
+        name: &str,
+        signal: Option<i32>,
+        grace: impl Into<Option<Duration>>,
+    ) -> Result<ExitStatus> {
+        self.stop_until(name, signal, grace.into(), &Cancel::default())
     }
 
     /// Stops a container if it runs, and starts it.
@@ -185,9 +193,9 @@ impl Engine {
     }
 }
 
-/// How long a container may take to stop when nobody says how long: docker's 10 seconds; negative is for ever.
+/// How long a container may take to stop when the caller doesn't say.
 fn own_grace(spec: &ContainerSpec) -> Duration {
-    u64::try_from(spec.stop_timeout.unwrap_or(10)).map_or(Duration::MAX, Duration::from_secs)
+    Duration::from_secs(spec.stop_timeout.unwrap_or(STOP_SECONDS))
 }
 
 /// How a container that isn't active ended; one that was never started hasn't.

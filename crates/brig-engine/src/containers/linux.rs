@@ -8,6 +8,7 @@ use brig_runtime::{ContainerPaths, ContainerSpec};
 
 use super::command;
 use super::create::Source;
+use super::tuning;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::users;
@@ -33,14 +34,20 @@ impl Engine {
             read_only: mount.read_only,
         }));
         let security = Security::parse(&spec.security_opt)?;
+        let mut groups = user.groups;
+        groups.extend(users::groups_from_stack(&source.stack, &spec.tuning.group_add)?);
+        let (add_capabilities, drop_capabilities) =
+            tuning::capabilities(&spec.tuning, || brig_linux::own_capabilities(self.host().rootless))?;
+        let defaults = ContainerOptions::default();
         let options = ContainerOptions {
             args: spec.args.clone(),
             env,
             cwd: PathBuf::from(&spec.cwd),
             uid: user.uid,
             gid: user.gid,
-            groups: user.groups,
+            groups,
             hostname: spec.hostname.clone(),
+            domainname: spec.tuning.domainname.clone(),
             terminal: spec.tty,
             read_only: spec.read_only,
             network: match spec.network.as_str() {
@@ -48,10 +55,16 @@ impl Engine {
                 _ => brig_linux::Network::Loopback,
             },
             binds,
+            tmpfs: tuning::tmpfs(&spec.tuning),
+            add_capabilities,
+            drop_capabilities,
             no_new_privileges: security.no_new_privileges,
             seccomp: security.seccomp,
             limits: spec.limits.clone(),
-            ..ContainerOptions::default()
+            rlimits: tuning::rlimits(&spec.tuning),
+            shm_size: spec.tuning.shm_size.unwrap_or(defaults.shm_size),
+            oom_score_adj: spec.tuning.oom_score_adj,
+            annotations: spec.tuning.annotations.clone().into_iter().collect(),
         };
         let oci = default_spec(&options, self.host());
         let value =
@@ -95,12 +108,16 @@ fn host_files(paths: &ContainerPaths, spec: &ContainerSpec) -> Result<Vec<Bind>>
         write(&hostname, &format!("{name}\n"))?;
         let hosts = paths.dir().join("hosts");
         let loopback = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-        write(&hosts, &format!("{loopback}127.0.0.1\t{name}\n"))?;
+        let domain = spec.tuning.domainname.as_ref();
+        let own = domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain} {name}"));
+        write(&hosts, &format!("{loopback}127.0.0.1\t{own}\n"))?;
         files.extend([("/etc/hostname", hostname), ("/etc/hosts", hosts)]);
     } else {
         files.push(("/etc/hosts", "/etc/hosts".into()));
     }
-    let taken = |target: &str| spec.mounts.iter().any(|mount| mount.target == target);
+    let taken = |target: &str| {
+        spec.mounts.iter().any(|mount| mount.target == target) || spec.tuning.tmpfs.contains_key(target)
+    };
     let binds = files.into_iter().filter(|(target, source)| !taken(target) && source.exists());
     Ok(binds.map(|(target, source)| Bind { source, target: target.into(), read_only: false }).collect())
 }

@@ -15,6 +15,7 @@ mod processes;
 mod prune;
 mod remove;
 mod start;
+mod tuning;
 #[cfg(feature = "wasm")]
 mod wasm_process;
 

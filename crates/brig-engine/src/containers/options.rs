@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use brig_runtime::{Limits, LogConfig, RestartPolicy};
+use brig_runtime::{Limits, LogConfig, RestartPolicy, Tuning};
 
 use super::health::HealthOptions;
 use crate::error::{Error, Result};
@@ -40,6 +40,12 @@ pub struct CreateOptions {
     pub isolation: Isolation,
     /// Limits.
     pub limits: Limits,
+    /// What it is given beside its limits.
+    pub tuning: Tuning,
+    /// The signal that asks it to stop; the image's where there is none.
+    pub stop_signal: Option<i32>,
+    /// How many seconds it has then until it is killed.
+    pub stop_timeout: Option<u64>,
     /// Where output is kept.
     pub log: LogConfig,
     /// Labels.

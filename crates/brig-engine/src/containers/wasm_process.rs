@@ -65,6 +65,8 @@ impl Engine {
             grants,
             network: request.network,
             limits: spec.limits.clone(),
+            rlimits: super::tuning::rlimits(&spec.tuning),
+            oom_score_adj: spec.tuning.oom_score_adj,
             ..EngineProcess::default()
         };
         Ok(plan_engine(&process, self.host(), &spec.id).map_err(brig_linux::Error::from)?)

@@ -25,8 +25,8 @@ use oci_spec::runtime::{Linux, Spec};
 
 use crate::host::Host;
 
-pub(crate) use self::process::seccomp_plan;
-pub(crate) use self::resources::{Wanted, cgroup_plan};
+pub(crate) use self::process::{rlimit, seccomp_plan};
+pub(crate) use self::resources::{cgroup_plan, wanted};
 
 /// Why a container can't be had as its spec asks.
 #[derive(Debug, thiserror::Error)]

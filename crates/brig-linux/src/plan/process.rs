@@ -81,7 +81,8 @@ pub(crate) fn seccomp_plan(policy: &LinuxSeccomp) -> Result<SeccompPlan, PlanErr
     Ok(SeccompPlan { filter: Bytes(filter.to_bytes()), flags: filter.flags() })
 }
 
-fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
+/// A resource limit as the kernel knows it.
+pub(crate) fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
     let resource = match limit.typ() {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
         PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,

@@ -176,13 +176,13 @@ fn limit(wanted: &Wanted, reason: &str) -> PlanError {
 }
 
 /// Everything in `resources` that is a setting of a cgroup, or the error that it can't be one.
-fn wanted(resources: &LinuxResources, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
+pub(crate) fn wanted(resources: &LinuxResources, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
     let mut wanted = Vec::new();
     if let Some(memory) = resources.memory() {
         wanted.extend(memory_wishes(memory, cgroups)?);
     }
     if let Some(cpu) = resources.cpu() {
-        wanted.extend(cpu_wishes(cpu, cgroups)?);
+        wanted.extend(cpu_wishes(cpu)?);
     }
     if let Some(pids) = resources.pids() {
         // Zero and below are no limit in runc, and in docker's flag.
@@ -244,6 +244,14 @@ fn swap(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Option<Wanted>, PlanE
     let sum = match (memory.swap(), limit) {
         (None | Some(0), Some(limit)) if counts_swap(cgroups) => Some(limit.saturating_mul(2)),
         (None | Some(0), _) => return Ok(None),
+        // On v1 the file says whether swap is counted; on v2 it is there once there is a cgroup.
+        (Some(swap), _) if cgroups.mode != CgroupMode::V2 && !counts_swap(cgroups) => {
+            if swap == -1 {
+                return Ok(None);
+            }
+            let reason = "the kernel doesn't count swap here (it does with `swapaccount=1`)".to_owned();
+            return Err(PlanError::Limit { limit: "swap".to_owned(), reason });
+        }
         (Some(swap), _) => u64::try_from(swap).ok(),
     };
     let v2 = match (sum, limit) {
@@ -281,20 +289,15 @@ fn has_below(cgroups: &Cgroups, file: &str) -> bool {
     parent.join(file).exists() || parent.join(DEFAULT_PARENT).join(file).exists()
 }
 
-fn cpu_wishes(cpu: &LinuxCpu, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
+fn cpu_wishes(cpu: &LinuxCpu) -> Result<Vec<Wanted>, PlanError> {
     let refused = [
         ("realtimeRuntime", cpu.realtime_runtime().is_some_and(|value| value != 0)),
         ("realtimePeriod", cpu.realtime_period().is_some_and(|value| value != 0)),
-        ("cpus", given(cpu.cpus().as_deref()) && cgroups.mode != CgroupMode::V2),
-        ("mems", given(cpu.mems().as_deref()) && cgroups.mode != CgroupMode::V2),
         ("burst", cpu.burst().is_some_and(|value| value != 0)),
         ("idle", cpu.idle().is_some_and(|value| value != 0)),
     ];
     if let Some((name, _)) = refused.into_iter().find(|(_, asked)| *asked) {
-        return Err(PlanError::unsupported(
-            format!("linux.resources.cpu.{name}"),
-            "it isn't supported on this host",
-        ));
+        return Err(PlanError::unsupported(format!("linux.resources.cpu.{name}"), "it isn't supported"));
     }
     let mut wanted = Vec::new();
     if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
@@ -318,10 +321,6 @@ fn cpu_wishes(cpu: &LinuxCpu, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanErro
         }
     }
     Ok(wanted)
-}
-
-fn given(text: Option<&str>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
 }
 
 /// v1's 2 to 262144 on v2's 1 to 10000, as runc and systemd convert it.

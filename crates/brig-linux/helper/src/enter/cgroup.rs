@@ -66,6 +66,9 @@ fn make_one(dir: &CgroupDir) -> Result<OwnedFd, Failure> {
     let parent = rustix::fs::open(&dir.parent, flags, Mode::empty()).on(&dir.parent)?;
     make_directories(parent.as_fd(), &dir.name).on(dir.path())?;
     let made = rustix::fs::openat(&parent, &dir.name, flags, Mode::empty()).on(dir.path())?;
+    if dir.controller == "cpuset" {
+        inherit_cpuset(parent.as_fd(), dir)?;
+    }
     for (file, value) in &dir.settings {
         let written = match write_value(made.as_fd(), file, value) {
             // v2 shows a controller's files only once every directory above has passed the controller on.
@@ -81,6 +84,27 @@ fn make_one(dir: &CgroupDir) -> Result<OwnedFd, Failure> {
         })?;
     }
     Ok(made)
+}
+
+/// A v1 cpuset begins with nothing in it, and nobody can enter it then: each level takes what the one above has, unless
+/// it has something.
+fn inherit_cpuset(parent: BorrowedFd<'_>, dir: &CgroupDir) -> Result<(), Failure> {
+    let mut levels: Vec<&Path> = dir.name.ancestors().collect();
+    levels.pop();
+    levels.reverse();
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let mut above = std::fs::read_to_string(dir.parent.join(file)).on(dir.parent.join(file))?;
+        for level in &levels {
+            let path = dir.parent.join(level).join(file);
+            let own = std::fs::read_to_string(&path).on(&path)?;
+            if own.trim().is_empty() {
+                write_value(parent, &level.join(file).to_string_lossy(), above.trim()).on(&path)?;
+            } else {
+                above = own;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is(failure: &Failure, errno: Errno) -> bool {
