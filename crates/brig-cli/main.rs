@@ -8,6 +8,7 @@ mod output;
 mod parse;
 mod progress;
 mod table;
+mod template;
 mod terminal;
 
 use std::process::ExitCode;
