@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    change, container, demo, doctor, generate, image, info, logs, prune, run, system, watch,
+    change, container, demo, doctor, events, generate, image, info, logs, prune, ps, run, system, version,
+    watch,
 };
+use crate::format::Format;
 
 /// Runs OCI images as Linux containers or as WebAssembly, from one store, without a daemon.
 #[derive(Debug, Parser)]
@@ -32,8 +35,8 @@ pub(crate) struct Globals {
     /// Where locks and sockets are kept [default: below a given --root; /run/brig, or $XDG_RUNTIME_DIR/brig]
     #[arg(long, global = true, env = "BRIG_RUN_ROOT", value_name = "DIR", hide_env_values = true)]
     pub(crate) run_root: Option<PathBuf>,
-    /// Print tables for people, or JSON for programs; errors too
-    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    /// How to print: `table`, `json` (errors too), `table TEMPLATE`, or a Go TEMPLATE such as `{{.ID}}`
+    #[arg(long, global = true, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
     /// Speak HTTP with this registry (loopback may always)
     #[arg(long, global = true, value_name = "HOST[:PORT]")]
@@ -41,22 +44,92 @@ pub(crate) struct Globals {
 }
 
 impl Globals {
-    pub(crate) fn error_format(&self) -> Format {
-        self.format.unwrap_or(Format::Table)
+    pub(crate) fn error_format(&self) -> ErrorFormat {
+        if self.json() { ErrorFormat::Json } else { ErrorFormat::Text }
     }
 
     pub(crate) fn json(&self) -> bool {
         self.format == Some(Format::Json)
     }
+
+    /// Whether output is a table, of whichever columns.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.format, None | Some(Format::Table | Format::Columns(_)))
+    }
+
+    /// Whether output is what a verb prints for people.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self.format, None | Some(Format::Table))
+    }
 }
 
-/// How output looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+/// How errors look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorFormat {
     /// For people.
-    Table,
-    /// For programs: one JSON document.
+    Text,
+    /// For programs: one JSON object.
     Json,
+}
+
+/// The short spelling of `--format` that some of docker's verbs have.
+#[derive(Args, Debug)]
+pub(crate) struct ShortFormat {
+    /// The same as --format
+    #[arg(short = 'f', id = "short_format", value_name = "FORMAT", conflicts_with = "format")]
+    pub(crate) format: Option<Format>,
+}
+
+impl Cli {
+    /// Takes the short spelling for the long one, and refuses a template where nothing is printed by it.
+    pub(crate) fn settled(mut self) -> Result<Self, clap::Error> {
+        if let Some(short) = self.command.short_format() {
+            self.globals.format = short.format.take().or(self.globals.format.take());
+        }
+        if self.globals.format.as_ref().is_some_and(Format::is_template) && !self.command.prints_fields() {
+            let message =
+                "the value for '--format <FORMAT>' is a template, and this command prints no fields";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(self)
+    }
+}
+
+impl Command {
+    fn short_format(&mut self) -> Option<&mut ShortFormat> {
+        match self {
+            Self::Inspect(verb)
+            | Self::Image(ImageCommand::Inspect(verb))
+            | Self::Container(ContainerCommand::Inspect(verb)) => Some(&mut verb.short_format),
+            Self::Version(verb) => Some(&mut verb.short_format),
+            Self::Info(verb) | Self::System(SystemCommand::Info(verb)) => Some(&mut verb.short_format),
+            _ => None,
+        }
+    }
+
+    /// Whether it prints something that templates can pick from.
+    fn prints_fields(&self) -> bool {
+        use ContainerCommand as Container;
+        use ImageCommand as Image;
+        match self {
+            Self::Run(_) | Self::Create(_) | Self::Start(_) | Self::Stop(_) | Self::Restart(_) => false,
+            Self::Rename(_) | Self::Pause(_) | Self::Unpause(_) | Self::Kill(_) | Self::Wait(_) => false,
+            Self::Exec(_) | Self::Attach(_) | Self::Rm(_) | Self::Logs(_) => false,
+            Self::Rmi(_) | Self::Tag(_) | Self::Save(_) | Self::Doctor(_) | Self::Demo(_) => false,
+            Self::Image(verb) => !matches!(verb, Image::Rm(_) | Image::Tag(_) | Image::Save(_)),
+            Self::Container(
+                Container::Run(_) | Container::Create(_) | Container::Start(_) | Container::Stop(_),
+            ) => false,
+            Self::Container(
+                Container::Restart(_) | Container::Rename(_) | Container::Pause(_) | Container::Unpause(_),
+            ) => false,
+            Self::Container(
+                Container::Kill(_) | Container::Wait(_) | Container::Exec(_) | Container::Attach(_),
+            ) => false,
+            Self::Container(Container::Rm(_) | Container::Logs(_)) => false,
+            _ => true,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,7 +159,7 @@ pub(crate) enum Command {
     /// Attach this terminal to a running container
     Attach(container::Attach),
     /// List containers
-    Ps(container::Ps),
+    Ps(ps::Ps),
     /// Remove containers
     Rm(container::Rm),
     /// Show the processes of a container
@@ -112,7 +185,7 @@ pub(crate) enum Command {
     /// Save images to an OCI archive
     Save(image::Save),
     /// Print what happened, and what happens
-    Events(system::Events),
+    Events(events::Events),
     /// Check the store, and mend it
     Fsck(system::Fsck),
     /// Say what this host can do, and how to fix what it can't
@@ -120,7 +193,7 @@ pub(crate) enum Command {
     /// Run a Linux and a wasm container from images built into this binary
     Demo(demo::Demo),
     /// Print versions
-    Version(system::Version),
+    Version(version::Version),
     /// Say what there is: containers, images, roots, and what this host can do
     Info(info::Info),
     /// Print what other programs need to look after containers
@@ -143,7 +216,7 @@ pub(crate) enum SystemCommand {
     /// Show what takes space on disk
     Df(info::Df),
     /// Print what happened, and what happens
-    Events(system::Events),
+    Events(events::Events),
     /// Say what there is: containers, images, roots, and what this host can do
     Info(info::Info),
     /// Remove all containers that don't run, and images without a name
@@ -206,7 +279,7 @@ pub(crate) enum ContainerCommand {
     Attach(container::Attach),
     /// List containers
     #[command(visible_aliases = ["ps", "list"])]
-    Ls(container::Ps),
+    Ls(ps::Ps),
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(container::Rm),

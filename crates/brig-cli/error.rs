@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use brig_engine::{Error, ErrorKind};
 
-use crate::args::Format;
+use crate::args::ErrorFormat;
 
 /// Exit code of a usage error.
 const USAGE: u8 = 2;
@@ -20,7 +20,7 @@ const BUG: u8 = 70;
 /// payload's, and 2 elsewhere.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let arguments = arguments();
-    if error.use_stderr() && format(&arguments) == Format::Json {
+    if error.use_stderr() && format(&arguments) == ErrorFormat::Json {
         write(&usage_json(error));
     } else {
         // Nothing can be done about a terminal that is gone.
@@ -38,8 +38,8 @@ pub(crate) fn catch_bugs(run: impl FnOnce() -> ExitCode + UnwindSafe) -> ExitCod
         let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
         let message = format!("this is a bug in brig, please report it with what you did: {what}{place}");
         write(&match format(&arguments()) {
-            Format::Json => document(ErrorKind::Internal.code(), &message, &[], None),
-            Format::Table => format!("brig: {message}\n"),
+            ErrorFormat::Json => document(ErrorKind::Internal.code(), &message, &[], None),
+            ErrorFormat::Text => format!("brig: {message}\n"),
         });
         if std::env::var_os("RUST_BACKTRACE").is_some() {
             backtrace(panic);
@@ -61,12 +61,12 @@ fn arguments() -> Vec<String> {
 }
 
 /// The format that a command line asks for which clap refused.
-fn format(arguments: &[String]) -> Format {
+fn format(arguments: &[String]) -> ErrorFormat {
     let ours = arguments.iter().take_while(|argument| *argument != "--");
     let values = ours.clone().zip(ours.skip(1)).map(|(name, value)| (name.as_str(), value.as_str()));
     let json = values.into_iter().any(|pair| pair == ("--format", "json"))
         || arguments.iter().any(|argument| argument == "--format=json");
-    if json { Format::Json } else { Format::Table }
+    if json { ErrorFormat::Json } else { ErrorFormat::Text }
 }
 
 /// clap's message, which is a sentence, maybe with a list, then tips, then the usage.
@@ -99,7 +99,7 @@ fn verb(arguments: &[String]) -> &str {
 }
 
 /// Prints an error and gives the exit code of a verb that isn't `run` or `exec`.
-pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
+pub(crate) fn report(error: &Error, format: ErrorFormat) -> ExitCode {
     print(error, format);
     match error.kind() {
         ErrorKind::Internal => ExitCode::from(BUG),
@@ -108,15 +108,15 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
 }
 
 /// Prints an error of `run` or `exec` and gives its code: 127 not found, 126 not runnable, 125 anything else.
-pub(crate) fn report_run(error: &Error, format: Format) -> ExitCode {
+pub(crate) fn report_run(error: &Error, format: ErrorFormat) -> ExitCode {
     print(error, format);
     ExitCode::from(error.run_code())
 }
 
-fn print(error: &Error, format: Format) {
+fn print(error: &Error, format: ErrorFormat) {
     write(&match format {
-        Format::Json => json(error),
-        Format::Table => text(error),
+        ErrorFormat::Json => json(error),
+        ErrorFormat::Text => text(error),
     });
 }
 
@@ -181,10 +181,10 @@ mod tests {
     #[test]
     fn the_format_is_found_in_a_refused_command_line() {
         for (line, expected) in [
-            ("brig ps --format json --nope", Format::Json),
-            ("brig --format=json ps --nope", Format::Json),
-            ("brig --format table ps --nope", Format::Table),
-            ("brig exec x --nope -- --format json", Format::Table),
+            ("brig ps --format json --nope", ErrorFormat::Json),
+            ("brig --format=json ps --nope", ErrorFormat::Json),
+            ("brig --format table ps --nope", ErrorFormat::Text),
+            ("brig exec x --nope -- --format json", ErrorFormat::Text),
         ] {
             assert_eq!(format(&words(line)), expected, "{line}");
         }

@@ -4,6 +4,8 @@ mod args;
 mod attach;
 mod commands;
 mod error;
+mod format;
+mod list;
 mod output;
 mod parse;
 mod progress;
@@ -22,7 +24,7 @@ fn run() -> ExitCode {
     if let Some(version) = parse::version(&arguments) {
         return match output::print(version) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => error::report(&error, args::Format::Table),
+            Err(error) => error::report(&error, args::ErrorFormat::Text),
         };
     }
     let cli = match parse::parse(&arguments) {

@@ -1,4 +1,11 @@
-//! Tables for people: columns as wide as their widest cell, three spaces between, as docker's are.
+//! Tables for people: columns as wide as their widest cell, three spaces between, and ten wide at least, as docker's are.
+
+/// Between two columns.
+const GAP: usize = 3;
+/// How wide a column is at least, with the gap behind it.
+const LEAST: usize = 10;
+/// How short a cell gets at most, where the terminal is narrow.
+const SHORTEST: usize = 8;
 
 /// A table.
 #[derive(Debug)]
@@ -17,29 +24,96 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Shortens cells so that the table is no wider than this, in as few columns as will do: the widest first, of those
+    /// that may be shortened. What is still too wide then stays.
+    pub(crate) fn fit(&mut self, width: usize, may_be_shortened: &[bool]) {
+        let widths = self.widths();
+        let last = widths.last().copied().unwrap_or(0);
+        let before: usize = widths.iter().rev().skip(1).map(|width| (width + GAP).max(LEAST)).sum();
+        let mut excess = (before + last).saturating_sub(width);
+        let mut columns: Vec<_> =
+            (0..widths.len()).filter(|column| may_be_shortened.get(*column) == Some(&true)).collect();
+        columns.sort_by_key(|column| std::cmp::Reverse(widths[*column]));
+        for column in columns {
+            let heading = self.rows[0].get(column).map_or(0, |heading| heading.chars().count());
+            let saved = excess.min(widths[column].saturating_sub(heading.max(SHORTEST)));
+            excess -= saved;
+            self.shorten(column, widths[column] - saved);
+        }
+    }
+
+    fn shorten(&mut self, column: usize, width: usize) {
+        for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+            if cell.chars().count() > width {
+                *cell = ellipsis(cell, width);
+            }
+        }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        (0..self.rows[0].len()).map(width).collect()
+    }
+
     /// The text, with a line end behind each row.
     pub(crate) fn render(&self) -> String {
-        let columns = self.rows[0].len();
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let widths = self.widths();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{cell:<width$}   "));
+                line.push_str(&padded(cell, *width));
             }
             text.push_str(line.trim_end());
             text.push('\n');
         }
         text
     }
+}
+
+fn padded(cell: &str, width: usize) -> String {
+    let width = (width + GAP).max(LEAST);
+    format!("{cell:<width$}")
+}
+
+/// The beginning of a text, so wide at most, with `…` where something is left out.
+pub(crate) fn ellipsis(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Lines up text by its tabs. As in docker's tables, a column ends where a line has no cell in it: lines with other
+/// columns between two don't widen each other's.
+pub(crate) fn tabulate(text: &str) -> String {
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len()]).collect();
+    for line in 0..lines.len() {
+        for column in 0..lines[line].len().saturating_sub(1) {
+            if widths[line][column] > 0 {
+                continue;
+            }
+            let block = lines[line..].iter().take_while(|cells| cells.len() > column + 1);
+            let cells: Vec<usize> = block.map(|cells| cells[column].chars().count()).collect();
+            let width = (cells.iter().max().copied().unwrap_or(0) + GAP).max(LEAST);
+            for below in &mut widths[line..line + cells.len()] {
+                below[column] = width;
+            }
+        }
+    }
+    let mut table = String::new();
+    for (cells, widths) in lines.iter().zip(&widths) {
+        let line: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        table.push_str(line.trim_end());
+        table.push('\n');
+    }
+    table
 }
 
 /// `3 seconds ago`, in docker's words.
@@ -66,23 +140,24 @@ pub(crate) fn duration(elapsed: std::time::Duration) -> String {
     }
 }
 
-/// A size in docker's words: decimal units, three significant digits: `4.27MB`.
+/// A size in docker's words: decimal units, three significant digits at most: `4.27MB`, `1.5kB`.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut unit = 0;
     let mut divisor = 1_u64;
     while bytes / divisor >= 1000 && unit < UNITS.len() - 1 {
         divisor *= 1000;
         unit += 1;
     }
-    let whole = bytes / divisor;
-    let thousandths = bytes % divisor * 1000 / divisor;
-    match (unit, whole) {
-        (0, _) => format!("{bytes}B"),
-        (_, 0..10) => format!("{whole}.{:02}{}", thousandths / 10, UNITS[unit]),
-        (_, 10..100) => format!("{whole}.{}{}", thousandths / 100, UNITS[unit]),
-        _ => format!("{whole}{}", UNITS[unit]),
-    }
+    let places = match bytes / divisor {
+        _ if unit == 0 => 0,
+        0..10 => 2,
+        10..100 => 1,
+        _ => 0,
+    };
+    let number = format!("{:.places$}", bytes as f64 / divisor as f64);
+    let number = if places > 0 { number.trim_end_matches('0').trim_end_matches('.') } else { &number };
+    format!("{number}{}", UNITS[unit])
 }
 
 /// A size in docker's words for memory: binary units, four significant digits: `1.5MiB`.
@@ -116,7 +191,38 @@ mod tests {
         let mut table = Table::new(&["ID", "NAME"]);
         table.row(vec!["1".into(), "a".into()]);
         table.row(vec!["123".into(), String::new()]);
-        assert_eq!(table.render(), "ID    NAME\n1     a\n123\n");
+        assert_eq!(table.render(), "ID        NAME\n1         a\n123\n");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shortens_the_widest_column_first() {
+        let table = |width: usize| {
+            let mut table = Table::new(&["ID", "COMMAND", "NAMES"]);
+            table.row(vec![
+                "0123456789ab".into(),
+                "a command that goes on".into(),
+                "a-rather-long-name".into(),
+            ]);
+            table.fit(width, &[false, true, true]);
+            table.render().lines().nth(1).unwrap_or_default().to_owned()
+        };
+        assert_eq!(table(58), "0123456789ab   a command that goes on   a-rather-long-name");
+        assert_eq!(table(50), "0123456789ab   a command tha…   a-rather-long-name");
+        assert_eq!(table(40), "0123456789ab   a comma…   a-rather-long…");
+        assert_eq!(table(1), "0123456789ab   a comma…   a-rathe…");
+    }
+
+    #[test]
+    fn text_lines_up_by_its_tabs() {
+        for (text, expected) in [
+            ("A\tB\n1\t2\n", "A         B\n1         2\n"),
+            ("long-heading\tB\n1\t2", "long-heading   B\n1              2\n"),
+            ("a\tb\nx\nlong-enough-cell\tb\n", "a         b\nx\nlong-enough-cell   b\n"),
+            ("a\t\tc\n", "a                   c\n"),
+            ("", ""),
+        ] {
+            assert_eq!(tabulate(text), expected, "{text:?}");
+        }
     }
 
     #[test]
@@ -148,9 +254,17 @@ mod tests {
         ] {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
         }
-        for (bytes, text) in
-            [(0, "0B"), (999, "999B"), (4_270_000, "4.27MB"), (53_000_000, "53.0MB"), (1_500, "1.50kB")]
-        {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (4_270_000, "4.27MB"),
+            (53_000_000, "53MB"),
+            (1_500, "1.5kB"),
+            (1_006_000, "1.01MB"),
+            (999_999, "1000kB"),
+            (100_000_000, "100MB"),
+            (u64::MAX, "18.4EB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }

@@ -16,6 +16,12 @@ pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// How wide the terminal is that standard output is; `None` for a file or a pipe.
+pub(crate) fn width() -> Option<usize> {
+    let size = stdout_is_terminal().then(|| termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
 /// Rows and columns, of whichever standard stream is a terminal.
 pub(crate) fn size() -> Option<(u16, u16)> {
     let size = termios::tcgetwinsize(io::stdout())

@@ -20,8 +20,8 @@ fn a_pulled_image_is_listed_and_inspected() {
     let name = image.push(&registry, "lib/app:v1");
     let _ = env.brig(&["pull", &name]).success().shows(&image.digest().to_string());
 
-    let listed = env.brig(&["images", "--format", "json"]).success().json();
-    assert_eq!(listed[0]["Tag"], "v1", "{listed}");
+    let listed = env.brig(&["images", "--format", "json"]).success().json_lines();
+    assert_eq!(listed[0]["Tag"], "v1", "{listed:?}");
     assert_eq!(listed[0]["Digest"], image.digest().to_string());
     let table = env.brig(&["image", "ls"]).success();
     assert!(table.stdout.contains("lib/app") && table.stdout.contains("v1"), "{}", table.stdout);

@@ -217,8 +217,8 @@ fn lists_are_filtered() {
     create("db", "tier=back");
     let _ = env.brig(&["start", "-a", "db"]).exits(3);
     let listed = |args: &[&str]| {
-        let output = env.brig(&[&["--format", "json", "ps"], args].concat()).success().json();
-        let names = output.as_array().unwrap().iter().map(|one| one["Names"].as_str().unwrap().to_owned());
+        let output = env.brig(&[&["--format", "json", "ps"], args].concat()).success().json_lines();
+        let names = output.iter().map(|one| one["Names"].as_str().unwrap().to_owned());
         names.collect::<Vec<_>>().join(" ")
     };
     for (args, expected) in [

@@ -2,6 +2,7 @@
 
 mod examples;
 mod faults;
+mod formats;
 mod images;
 mod interop;
 mod kills;

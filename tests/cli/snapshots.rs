@@ -12,6 +12,7 @@ fn snapshot(name: &str, text: &str) {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.add_filter(r"\b(Less than a second|\d+ (seconds?|years)) ago", "[ago]");
+    settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC", "[time]");
     settings.add_filter(r"\b(amd64|arm64)\b", "[arch]");
     // Columns are as wide as what was replaced.
     settings.add_filter(r"(?m)(\S)   +", "$1   ");
@@ -104,6 +105,12 @@ fn the_main_errors() {
         "rmi none",
         "pull Example.com/UPPER",
         "ps --filter colour=red",
+        "ps --format {{.ID",
+        "ps -a --format {{.Nope}}",
+        "inspect -f {{.Nope}} one",
+        "inspect --type image one",
+        "images --tree",
+        "rm --format {{.ID}} one",
         "nope",
         "--format json rm nobody",
         "--format json pull",

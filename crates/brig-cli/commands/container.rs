@@ -7,11 +7,9 @@ use brig_engine::blocking::Engine;
 use brig_engine::{ContainerInfo, Error, ExecOptions, HealthStatus, Result, State, Timestamp};
 use clap::Args;
 
-use super::filter::{self, ContainerFilter};
 use super::values::signal;
 use super::{Context, notices};
-use crate::table::{self, Table};
-use crate::{attach, error, output, terminal};
+use crate::{attach, error, output, table, terminal};
 
 /// Does something to each of several containers: prints the name of each that it was done to, goes on after a
 /// failure, and fails at the end if there was one.
@@ -237,105 +235,6 @@ impl Attach {
             .and_then(|engine| attach::attach(&engine, &self.container, !self.no_stdin, &self.foreground));
         Ok(attached.unwrap_or_else(|failure| error::report_run(&failure, context.globals.error_format())))
     }
-}
-
-/// List containers
-#[derive(Args, Debug)]
-pub(crate) struct Ps {
-    /// Show stopped ones too
-    #[arg(short, long)]
-    all: bool,
-    /// Print ids only
-    #[arg(short, long)]
-    quiet: bool,
-    /// Don't shorten ids and commands
-    #[arg(long)]
-    no_trunc: bool,
-    /// Show only some: name, id, status, label, ancestor or exited
-    #[arg(short, long, value_name = "KEY=VALUE")]
-    filter: Vec<ContainerFilter>,
-    /// Show the newest N, of all states
-    #[arg(short = 'n', long, value_name = "N")]
-    last: Option<usize>,
-    /// Show the newest one, of any state
-    #[arg(short, long, conflicts_with = "last")]
-    latest: bool,
-}
-
-impl Ps {
-    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let engine = context.engine()?;
-        let mut containers = engine.containers()?;
-        let last = if self.latest { Some(1) } else { self.last };
-        let all = self.all || last.is_some() || self.filter.iter().any(ContainerFilter::is_of_all_states);
-        containers.retain(|container| all || container.state.state.is_active());
-        containers.retain(|container| filter::admit(&self.filter, container));
-        containers.truncate(last.unwrap_or(usize::MAX));
-        if self.quiet {
-            for container in &containers {
-                output::line(if self.no_trunc { &container.spec.id } else { container.short_id() })?;
-            }
-        } else if context.globals.json() {
-            output::json(&containers.iter().map(|container| self.document(container)).collect::<Vec<_>>())?;
-        } else {
-            output::print(&self.table(&containers))?;
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    fn table(&self, containers: &[ContainerInfo]) -> String {
-        let mut table =
-            Table::new(&["CONTAINER ID", "IMAGE", "KIND", "COMMAND", "CREATED", "STATUS", "NAMES"]);
-        for container in containers {
-            let cells = self.cells(container);
-            table.row(vec![
-                cells.id,
-                cells.image,
-                container.spec.kind.clone(),
-                cells.command,
-                table::ago(container.spec.created_at.elapsed()),
-                status(container),
-                container.spec.name.clone(),
-            ]);
-        }
-        table.render()
-    }
-
-    /// docker's field names.
-    fn document(&self, container: &ContainerInfo) -> serde_json::Value {
-        let cells = self.cells(container);
-        serde_json::json!({
-            "ID": container.spec.id,
-            "Names": container.spec.name,
-            "Image": cells.image,
-            "Kind": container.spec.kind,
-            "Command": cells.command,
-            "CreatedAt": container.spec.created_at,
-            "State": container.state.state.docker(),
-            "Status": status(container),
-            "ExitCode": container.state.exit.as_ref().map(|exit| exit.code),
-            "Labels": container.spec.labels,
-        })
-    }
-
-    fn cells(&self, container: &ContainerInfo) -> Cells {
-        let command = container.spec.args.join(" ");
-        let shorten = !self.no_trunc && command.chars().count() > 20;
-        let command =
-            if shorten { format!("{}…", command.chars().take(19).collect::<String>()) } else { command };
-        let id = if self.no_trunc { &container.spec.id } else { container.short_id() };
-        Cells {
-            id: id.to_owned(),
-            image: brig_engine::familiar(&container.spec.image.reference),
-            command: format!("\"{command}\""),
-        }
-    }
-}
-
-struct Cells {
-    id: String,
-    image: String,
-    command: String,
 }
 
 /// docker's words: `Up 3 seconds`, `Exited (0) 2 minutes ago`, `Created`.

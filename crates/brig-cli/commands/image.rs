@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{Platform, PullOptions, PushOptions, ResolvedImage, Result, Wanted};
+use brig_engine::{ImageSummary, Platform, PullOptions, PushOptions, ResolvedImage, Result, Wanted};
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::Context;
-use super::filter::ReferenceFilter;
+use super::filter::images::{ImageFilter, ImageFilters};
+use super::values::docker_time;
+use crate::format::Format;
+use crate::list::{Fields, List as Rows};
 use crate::progress::Bars;
-use crate::table::{self, Table};
-use crate::{error, output, terminal};
+use crate::{error, output, table, terminal};
 
 /// Pulls an image with progress on standard error.
 pub(crate) fn pull(
@@ -21,7 +24,7 @@ pub(crate) fn pull(
     wanted: &Wanted,
     quiet: bool,
 ) -> Result<ResolvedImage> {
-    let bars = Bars::new(terminal::stderr_is_terminal() && !quiet && !context.globals.json());
+    let bars = Bars::new(terminal::stderr_is_terminal() && !quiet && context.globals.is_for_people());
     let options = PullOptions { wanted: wanted.clone(), all_platforms: false, progress: bars.sink() };
     engine.pull_now(name, &options)
 }
@@ -45,25 +48,25 @@ pub(crate) struct Pull {
 impl Pull {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
-        let bars = Bars::new(terminal::stderr_is_terminal() && !self.quiet && !context.globals.json());
+        let bars =
+            Bars::new(terminal::stderr_is_terminal() && !self.quiet && context.globals.is_for_people());
         let options = PullOptions {
             wanted: Wanted { platform: self.platform, kind: None },
             all_platforms: self.all_platforms,
             progress: bars.sink(),
         };
         let image = engine.pull_now(&self.image, &options)?;
-        if context.globals.json() {
-            output::json(&serde_json::json!({
-                "Reference": image.name,
-                "Digest": image.target.digest,
-                "Id": image.id(),
-                "Platform": image.platform.to_string(),
-                "Kind": image.kind.kind,
-            }))?;
-        } else if self.quiet {
-            output::line(&image.name)?;
-        } else {
-            output::line(&format!("Digest: {}\n{}", image.target.digest, image.name))?;
+        let document = json!({
+            "Reference": image.name,
+            "Digest": image.target.digest,
+            "Id": image.id(),
+            "Platform": image.platform.to_string(),
+            "Kind": image.kind.kind,
+        });
+        if !Format::document(context.globals.format.as_ref(), &document)? {
+            let digest =
+                if self.quiet { String::new() } else { format!("Digest: {}\n", image.target.digest) };
+            output::line(&format!("{digest}{}", image.name))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -85,14 +88,12 @@ pub(crate) struct Push {
 impl Push {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
-        let bars = Bars::new(terminal::stderr_is_terminal() && !self.quiet && !context.globals.json());
+        let bars =
+            Bars::new(terminal::stderr_is_terminal() && !self.quiet && context.globals.is_for_people());
         let options = PushOptions { platform: self.platform, progress: bars.sink() };
         let pushed = engine.push_now(&self.image, &options)?;
-        if context.globals.json() {
-            output::json(
-                &serde_json::json!({ "Reference": self.image, "Digest": pushed.digest, "Size": pushed.size }),
-            )?;
-        } else if !self.quiet {
+        let document = json!({ "Reference": self.image, "Digest": pushed.digest, "Size": pushed.size });
+        if !Format::document(context.globals.format.as_ref(), &document)? && !self.quiet {
             output::line(&format!("Digest: {}", pushed.digest))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -114,52 +115,87 @@ pub(crate) struct List {
     /// Don't shorten ids
     #[arg(long)]
     no_trunc: bool,
-    /// Show only some: those whose reference has this pattern
-    #[arg(short, long, value_name = "reference=PATTERN")]
-    filter: Vec<ReferenceFilter>,
+    /// Refused: brig shows the platforms of an image in its row
+    #[arg(long)]
+    tree: bool,
+    /// Show only some: before, dangling, label, label!, reference, since or until
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<ImageFilter>,
     /// Show only those of this repository, or repository and tag
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pattern: Option<String>,
 }
 
+/// docker's, and brig's `Platform`, `Kind` and `Reference`.
+const FIELDS: Fields = &[
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Platform", "PLATFORM"),
+    ("Kind", "KIND"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("Reference", "REFERENCE"),
+];
+
 impl List {
-    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+    pub(crate) fn execute(mut self, context: &Context) -> Result<ExitCode> {
+        if self.tree {
+            return Err(brig_engine::Error::Unsupported {
+                what: "--tree".into(),
+                reason: "brig shows the platforms of an image in its row: leave it out".into(),
+            });
+        }
         let mut images = context.engine()?.images()?;
-        let pattern = self.pattern.clone().map(ReferenceFilter::of_pattern);
-        images.retain(|image| pattern.iter().all(|pattern| pattern.admits(image)));
-        images
-            .retain(|image| self.filter.is_empty() || self.filter.iter().any(|filter| filter.admits(image)));
-        let id = |digest: &brig_engine::Digest| {
-            if self.no_trunc { digest.to_string() } else { digest.short().to_owned() }
-        };
-        if self.quiet {
-            for image in &images {
-                output::line(&id(&image.id))?;
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        if context.globals.json() {
-            output::json(&images)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let mut headings = vec!["REPOSITORY", "TAG"];
-        headings.extend(self.digests.then_some("DIGEST"));
-        headings.extend(["IMAGE ID", "PLATFORM", "KIND", "CREATED", "SIZE"]);
-        let mut table = Table::new(&headings);
-        for image in &images {
-            let mut row = vec![image.repository.clone(), image.tag.clone()];
-            row.extend(self.digests.then(|| image.digest.to_string()));
-            row.extend([
-                id(&image.id),
-                image.platforms.join(","),
-                image.kinds.join(","),
-                image.created.map_or_else(|| "N/A".into(), |time| table::ago(time.elapsed())),
-                table::size(image.size),
-            ]);
-            table.row(row);
-        }
-        output::print(&table.render())?;
+        let pattern = self.pattern.take().map(ImageFilter::of_pattern);
+        let (by_pattern, filters) =
+            (ImageFilters::new(pattern.as_slice(), &images)?, ImageFilters::new(&self.filter, &images)?);
+        let admitted: Vec<_> =
+            images.iter().map(|image| by_pattern.admit(image) && filters.admit(image)).collect();
+        let mut admitted = admitted.into_iter();
+        images.retain(|_| admitted.next() == Some(true));
+        // As docker's, the newest first.
+        images.sort_by_key(|image| std::cmp::Reverse(image.created));
+        self.print(context, &images)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, context: &Context, images: &[ImageSummary]) -> Result<()> {
+        let mut columns = vec!["Repository", "Tag"];
+        columns.extend(self.digests.then_some("Digest"));
+        columns.extend(["ID", "Platform", "Kind", "CreatedSince", "Size"]);
+        let shortened: &[&str] = if self.no_trunc { &[] } else { &["Repository", "Platform", "Tag"] };
+        let mut list = Rows::new(FIELDS, &columns).shortening(shortened);
+        for image in images {
+            list.labelled_row(self.row(image), &image.labels);
+        }
+        list.print(context, self.quiet.then_some("ID"))
+    }
+
+    fn row(&self, image: &ImageSummary) -> Value {
+        let size = table::size(image.size);
+        json!({
+            "Repository": image.repository,
+            "Tag": image.tag,
+            "Digest": image.digest,
+            "ID": if self.no_trunc { image.id.to_string() } else { image.id.short().to_owned() },
+            "Platform": image.platforms.join(","),
+            "Kind": image.kinds.join(","),
+            "CreatedSince": image.created.map_or_else(|| "N/A".into(), |time| table::ago(time.elapsed())),
+            "CreatedAt": image.created.map_or_else(|| "N/A".into(), docker_time),
+            "Size": size,
+            "SharedSize": "N/A",
+            "UniqueSize": "N/A",
+            "VirtualSize": size,
+            "Containers": "N/A",
+            "Reference": image.reference,
+        })
     }
 }
 
@@ -226,9 +262,7 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let loaded = context.engine()?.load(self.input.as_deref(), self.tag.as_deref())?;
-        if context.globals.json() {
-            output::json(&loaded)?;
-        } else if !self.quiet {
+        if !Format::document(context.globals.format.as_ref(), &json!(loaded))? && !self.quiet {
             for name in loaded {
                 output::line(&format!("Loaded image: {name}"))?;
             }

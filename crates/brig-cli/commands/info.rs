@@ -7,12 +7,18 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::args::ShortFormat;
+use crate::format::Format;
+use crate::list::{Fields, List};
 use crate::table::{self, Table};
 use crate::{error, output};
 
 /// Say what there is: containers, images, roots, and what this host can do
 #[derive(Args, Debug)]
-pub(crate) struct Info {}
+pub(crate) struct Info {
+    #[command(flatten)]
+    pub(crate) short_format: ShortFormat,
+}
 
 impl Info {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
@@ -44,9 +50,7 @@ impl Info {
             "Wasmtime": brig_engine::WASMTIME_VERSION,
             "Warnings": limited.iter().map(|check| format!("{}: {}", check.name, check.detail)).collect::<Vec<_>>(),
         });
-        if context.globals.json() {
-            output::json_line(&document)?;
-        } else {
+        if !Format::document(context.globals.format.as_ref(), &document)? {
             output::print(&info_text(&document))?;
         }
         Ok(ExitCode::SUCCESS)
@@ -94,6 +98,15 @@ fn host_file(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
 }
 
+/// docker's fields of `system df`.
+const USAGE: Fields = &[
+    ("Type", "TYPE"),
+    ("TotalCount", "TOTAL"),
+    ("Active", "ACTIVE"),
+    ("Size", "SIZE"),
+    ("Reclaimable", "RECLAIMABLE"),
+];
+
 /// Show what takes space on disk
 #[derive(Args, Debug)]
 pub(crate) struct Df {
@@ -110,22 +123,15 @@ impl Df {
             ("Containers", &usage.containers),
             ("Compiled Code", &usage.compiled),
         ];
-        if context.globals.json() {
-            for (name, usage) in kinds {
-                let [kind, total, active, size, reclaimable] = cells(name, usage);
-                let row = json!({
-                    "Type": kind, "TotalCount": total, "Active": active, "Size": size, "Reclaimable": reclaimable,
-                });
-                output::json_line(&row)?;
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        let mut overview = Table::new(&["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]);
+        let mut overview = List::new(USAGE, &["Type", "TotalCount", "Active", "Size", "Reclaimable"]);
         for (name, usage) in kinds {
-            overview.row(cells(name, usage).to_vec());
+            let [kind, total, active, size, reclaimable] = cells(name, usage);
+            overview.row(json!({
+                "Type": kind, "TotalCount": total, "Active": active, "Size": size, "Reclaimable": reclaimable,
+            }));
         }
-        output::print(&overview.render())?;
-        if self.verbose {
+        overview.print(context, None)?;
+        if self.verbose && context.globals.is_for_people() {
             let mut table = Table::new(&["CONTAINER ID", "IMAGE", "SIZE", "STATUS", "NAMES"]);
             for (container, size) in &usage.per_container {
                 table.row(vec![

@@ -1,16 +1,16 @@
-//! Verbs on the whole: `inspect`, `events`, `fsck`, `version`.
+//! Verbs on the whole: `inspect` and `fsck`.
 
 use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{
-    ContainerInfo, Error, Event, FsckReport, Health, HealthCheck, Platform, Result, Timestamp, Ulimit, Wanted,
-};
-use clap::Args;
+use brig_engine::{ContainerInfo, Error, FsckReport, Health, HealthCheck, Platform, Result, Ulimit, Wanted};
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::values::moment;
+use super::inspect;
+use crate::args::ShortFormat;
+use crate::format::{self, Format};
 use crate::{error, output, table};
 
 /// Show everything about containers or images
@@ -19,9 +19,26 @@ pub(crate) struct Inspect {
     /// Of an index, the image of this platform
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    /// Also the sizes of containers: SizeRw and SizeRootFs
+    #[arg(short, long)]
+    size: bool,
+    /// Look among these only
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    of: Option<Type>,
+    #[command(flatten)]
+    pub(crate) short_format: ShortFormat,
     /// Names or ids
     #[arg(required = true)]
     names: Vec<String>,
+}
+
+/// What `--type` names.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Type {
+    /// Containers.
+    Container,
+    /// Images.
+    Image,
 }
 
 /// What `inspect` looks among.
@@ -37,6 +54,11 @@ pub(crate) enum Of {
 
 impl Inspect {
     pub(crate) fn execute(self, context: &Context, of: Of) -> Result<ExitCode> {
+        let of = match (of, self.of) {
+            (Of::Either, Some(Type::Container)) => Of::Containers,
+            (Of::Either, Some(Type::Image)) => Of::Images,
+            (of, _) => of,
+        };
         let engine = context.engine()?;
         let (mut documents, mut code) = (Vec::new(), ExitCode::SUCCESS);
         for name in &self.names {
@@ -45,14 +67,14 @@ impl Inspect {
                 Err(failure) => code = error::report(&failure, context.globals.error_format()),
             }
         }
-        output::json(&documents)?;
+        print_documents(context, &documents)?;
         Ok(code)
     }
 
     fn document(&self, engine: &Engine, name: &str, of: Of) -> Result<Value> {
         if of != Of::Images {
             match engine.container(name) {
-                Ok(container) => return Ok(container_document(engine, &container)),
+                Ok(container) => return self.of_container(engine, &container),
                 Err(Error::ContainerNotFound { .. }) if of == Of::Either => {}
                 Err(error) => return Err(error),
             }
@@ -64,11 +86,36 @@ impl Inspect {
             }
             details => details?,
         };
-        serde_json::to_value(details).map_err(|source| Error::Io {
+        let document = serde_json::to_value(details).map_err(|source| Error::Io {
             action: "show",
             path: Some(name.into()),
             source: source.into(),
-        })
+        })?;
+        Ok(inspect::image(document))
+    }
+
+    fn of_container(&self, engine: &Engine, container: &ContainerInfo) -> Result<Value> {
+        let mut document = inspect::container(container_document(engine, container), container);
+        if self.size {
+            let size = engine.container_size(container)?;
+            document["SizeRw"] = size.writable.into();
+            document["SizeRootFs"] = size.total().into();
+        }
+        Ok(document)
+    }
+}
+
+/// An array for people, and for programs on one line; by a template, a line for each.
+fn print_documents(context: &Context, documents: &[Value]) -> Result<()> {
+    match &context.globals.format {
+        None | Some(Format::Table) => output::json(&documents),
+        Some(Format::Json) => output::json_line(&documents),
+        Some(Format::Columns(_)) => Err(format::no_table()),
+        // docker's answer to nothing found is an empty line.
+        Some(Format::Template(_)) if documents.is_empty() => output::line(""),
+        Some(Format::Template(given)) => {
+            documents.iter().try_for_each(|document| output::line(&given.of_document(document)?))
+        }
     }
 }
 
@@ -200,43 +247,6 @@ fn host_config(container: &ContainerInfo) -> Value {
     })
 }
 
-/// Print what happened, and what happens
-#[derive(Args, Debug)]
-pub(crate) struct Events {
-    /// Only what came since a time (RFC 3339, or seconds since 1970) or within a duration (10m)
-    #[arg(long)]
-    since: Option<String>,
-    /// Stop at a time (RFC 3339, or seconds since 1970), or at what came a duration ago (10m; now)
-    #[arg(long)]
-    until: Option<String>,
-}
-
-impl Events {
-    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let engine = context.engine()?;
-        let since = self.since.as_deref().map(moment).transpose()?;
-        let until = match self.until.as_deref() {
-            Some("now") => Some(Timestamp::now()),
-            until => until.map(moment).transpose()?,
-        };
-        for event in engine.events(since, until)? {
-            print_event(context, &event?)?;
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// docker's line: `time type action id (key=value, …)`.
-fn print_event(context: &Context, event: &Event) -> Result<()> {
-    if context.globals.json() {
-        return output::json_line(event);
-    }
-    let attributes: Vec<_> = event.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let attributes =
-        if attributes.is_empty() { String::new() } else { format!(" ({})", attributes.join(", ")) };
-    output::line(&format!("{} {} {} {}{attributes}", event.time, event.kind, event.action, event.id))
-}
-
 /// Check the store, and mend it
 #[derive(Args, Debug)]
 pub(crate) struct Fsck {
@@ -248,9 +258,7 @@ pub(crate) struct Fsck {
 impl Fsck {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let report = context.engine()?.fsck(self.repair)?;
-        if context.globals.json() {
-            output::json(&fsck_document(&report))?;
-        } else {
+        if !Format::document(context.globals.format.as_ref(), &fsck_document(&report))? {
             output::print(&fsck_text(&report))?;
         }
         let whole = report.problems.is_empty() || report.repaired;
@@ -295,33 +303,4 @@ fn fsck_text(report: &FsckReport) -> String {
         ));
     }
     text
-}
-
-/// Print versions
-#[derive(Args, Debug)]
-pub(crate) struct Version {}
-
-impl Version {
-    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
-        let versions = json!({
-            "Version": env!("CARGO_PKG_VERSION"),
-            "Os": std::env::consts::OS,
-            "Arch": Platform::host().architecture,
-            "Runtimes": ["linux", "wasm"],
-            "OciRuntimeSpec": brig_engine::OCI_RUNTIME_VERSION,
-            "Wasmtime": brig_engine::WASMTIME_VERSION,
-        });
-        if context.globals.json() {
-            output::json(&versions)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        output::print(&format!(
-            "brig {}\n  platform:          {}\n  OCI runtime spec:  {}\n  wasmtime:          {}\n",
-            env!("CARGO_PKG_VERSION"),
-            Platform::host(),
-            brig_engine::OCI_RUNTIME_VERSION,
-            brig_engine::WASMTIME_VERSION,
-        ))?;
-        Ok(ExitCode::SUCCESS)
-    }
 }

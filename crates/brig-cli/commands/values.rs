@@ -122,6 +122,18 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp> {
     moment_in(text, &TimeZone::system)
 }
 
+/// A time as docker's lists show it: this machine's, `2026-01-02 03:04:05 +0100 CET`.
+pub(crate) fn docker_time(time: Timestamp) -> String {
+    docker_time_in(time, TimeZone::system())
+}
+
+fn docker_time_in(time: Timestamp, zone: TimeZone) -> String {
+    match jiff::Timestamp::from_nanosecond(time.as_nanosecond()) {
+        Ok(known) => known.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
+        Err(_) => time.to_string(),
+    }
+}
+
 fn moment_in(text: &str, zone: &dyn Fn() -> TimeZone) -> Result<Timestamp> {
     let known = unix_time(text).or_else(|| before_now(text)).or_else(|| date(text, zone));
     known.ok_or_else(|| Error::Invalid {
@@ -243,6 +255,14 @@ mod tests {
         for text in ["", "yesterday", "-5m", "1.5.5", "2006-13-01", "2006-01-02T25", "2006-01-02T1", "10d"] {
             assert!(at(text).starts_with("invalid time"), "{text}: {}", at(text));
         }
+    }
+
+    #[test]
+    fn times_as_docker_shows_them() {
+        let time: Timestamp = "2006-01-02T15:04:05.9Z".parse().unwrap();
+        assert_eq!(docker_time_in(time, TimeZone::UTC), "2006-01-02 15:04:05 +0000 UTC");
+        let east = docker_time_in(time, TimeZone::fixed(jiff::tz::offset(2)));
+        assert_eq!(east, "2006-01-02 17:04:05 +0200 +02");
     }
 
     #[test]

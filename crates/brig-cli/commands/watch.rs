@@ -10,6 +10,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Context;
+use crate::format::Format;
+use crate::list::{Fields, List};
 use crate::table::{self, Table};
 use crate::{output, terminal};
 
@@ -31,8 +33,8 @@ impl Top {
         let engine = context.engine()?;
         let processes = engine.processes(&self.container)?;
         let (titles, rows) = if self.options.is_empty() { full(&processes) } else { self.by_ps(&processes)? };
-        if context.globals.json() {
-            output::json(&json!({ "Titles": titles, "Processes": rows }))?;
+        let document = json!({ "Titles": titles, "Processes": rows });
+        if Format::document(context.globals.format.as_ref(), &document)? {
             return Ok(ExitCode::SUCCESS);
         }
         let titles: Vec<_> = titles.iter().map(String::as_str).collect();
@@ -203,24 +205,30 @@ impl Stats {
     }
 
     fn show(&self, context: &Context, rows: &[Row]) -> Result<()> {
-        if context.globals.json() {
-            return rows.iter().try_for_each(|row| output::json_line(&row.document()));
+        let mut list = List::new(FIELDS, COLUMNS);
+        rows.iter().for_each(|row| list.row(row.document()));
+        if !self.no_stream && context.globals.is_table() && terminal::stdout_is_terminal() {
+            output::print("\x1b[H\x1b[2J")?;
         }
-        let mut table = Table::new(&[
-            "CONTAINER ID",
-            "NAME",
-            "CPU %",
-            "MEM USAGE / LIMIT",
-            "MEM %",
-            "NET I/O",
-            "BLOCK I/O",
-            "PIDS",
-        ]);
-        rows.iter().for_each(|row| table.row(row.cells()));
-        let clear = if !self.no_stream && terminal::stdout_is_terminal() { "\x1b[H\x1b[2J" } else { "" };
-        output::print(&format!("{clear}{}", table.render()))
+        list.print(context, None)
     }
 }
+
+/// docker's, and what brig has beside.
+const FIELDS: Fields = &[
+    ("ID", "CONTAINER ID"),
+    ("Container", "CONTAINER"),
+    ("Name", "NAME"),
+    ("CPUPerc", "CPU %"),
+    ("MemUsage", "MEM USAGE / LIMIT"),
+    ("MemPerc", "MEM %"),
+    ("NetIO", "NET I/O"),
+    ("BlockIO", "BLOCK I/O"),
+    ("PIDs", "PIDS"),
+    ("CPUSeconds", "CPU SECONDS"),
+    ("Handles", "HANDLES"),
+];
+const COLUMNS: &[&str] = &["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
 
 /// What is shown of one container.
 struct Row {
@@ -256,20 +264,6 @@ impl Row {
             cpu_seconds: sample.map(|sample| sample.cpu.as_secs_f64()),
             handles: sample.map(|sample| sample.handles),
         }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let cells = [
-            &self.id,
-            &self.name,
-            &self.cpu,
-            &self.memory,
-            &self.memory_share,
-            &self.network,
-            &self.block,
-            &self.tasks,
-        ];
-        cells.map(Clone::clone).to_vec()
     }
 
     /// docker's field names, and what brig has beside.

@@ -33,12 +33,8 @@ impl Steps {
 /// Evaluates a template.
 pub(super) fn run(nodes: &[Node], data: Data<'_>, out: &mut String) -> Result<(), Fault> {
     let root = Item::Data(data.value, false);
-    let mut evaluation = Evaluation {
-        data,
-        steps: Steps(MAX_STEPS),
-        variables: vec![("$".into(), root.clone())],
-        out,
-    };
+    let mut evaluation =
+        Evaluation { data, steps: Steps(MAX_STEPS), variables: vec![("$".into(), root.clone())], out };
     evaluation.nodes(nodes, &root).map(|_| ())
 }
 
@@ -220,8 +216,9 @@ impl<'a> Evaluation<'a, '_> {
             Term::Variable(name) => self.variable(name),
             _ => return Ok(None),
         };
-        let is_row = matches!(receiver, Item::Data(value, _) if std::ptr::eq(value, self.data.value));
-        let ([(name, span)], Some(labels), true) = (first.path.as_slice(), self.data.labels, is_row) else {
+        let ([(name, span)], Some(labels), true) =
+            (first.path.as_slice(), self.data.labels, self.is_root(&receiver))
+        else {
             return Ok(None);
         };
         if name != "Label" {
@@ -256,9 +253,12 @@ impl<'a> Evaluation<'a, '_> {
         }
         let mut arguments = self.arguments(operands, dot)?;
         arguments.extend(last);
-        let called = match self.data.headings && functions::leaves_headings(name) {
-            true => Ok(arguments.first().cloned().unwrap_or(Item::Missing)),
-            false => functions::call(name, &arguments, &mut self.steps),
+        let called = match (self.data.json, arguments.as_mut_slice()) {
+            _ if self.data.headings && functions::leaves_headings(name) => {
+                Ok(arguments.first().cloned().unwrap_or(Item::Missing))
+            }
+            (Some(json), [root]) if name == "json" && self.is_root(root) => Ok(Item::made(json.to_string())),
+            _ => functions::call(name, &arguments, &mut self.steps),
         };
         let called = called.or_else(|problem| fault(span, problem))?;
         if let Value::String(text) = called.value() {
@@ -302,6 +302,11 @@ impl<'a> Evaluation<'a, '_> {
             Term::Pipe(pipe) => self.pipe(pipe, dot)?,
         };
         self.path(start, &operand.path, operand.span)
+    }
+
+    /// Whether this is what the template is evaluated on, and no part of it.
+    fn is_root(&self, item: &Item<'a>) -> bool {
+        matches!(item, Item::Data(value, _) if std::ptr::eq(*value, self.data.value))
     }
 
     fn variable(&self, name: &str) -> Item<'a> {

@@ -159,7 +159,9 @@ fn index<'a>(value: &Item<'a>, keys: &[Item<'a>]) -> Made<'a> {
             (Value::Array(items), Value::Number(number)) => {
                 let place = number.as_u64().and_then(|place| usize::try_from(place).ok());
                 let inside = place.filter(|place| *place < items.len());
-                inside.and_then(|place| found.element(place)).ok_or(format!("index out of range: {number}"))?
+                inside
+                    .and_then(|place| found.element(place))
+                    .ok_or(format!("index out of range: {number}"))?
             }
             (Value::String(text), Value::Number(number)) => {
                 let place = number.as_u64().and_then(|place| usize::try_from(place).ok());

@@ -303,7 +303,10 @@ fn parse_number(text: &str) -> Option<Token> {
     }
     if lower.contains(['.', 'e']) {
         let plain = lower.replace('_', "");
-        let number: f64 = plain.bytes().all(|b| b.is_ascii_digit() || b".e+-".contains(&b)).then(|| plain.parse().ok())??;
+        let number: f64 = plain
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b".e+-".contains(&b))
+            .then(|| plain.parse().ok())??;
         return number.is_finite().then_some(Token::Float(if sign < 0 { -number } else { number }));
     }
     match lower.strip_prefix('0') {

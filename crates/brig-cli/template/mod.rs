@@ -50,6 +50,8 @@ pub(crate) struct Data<'a> {
     pub(crate) value: &'a Value,
     /// What `.Label "key"` looks among, where there is such a method.
     pub(crate) labels: Option<&'a BTreeMap<String, String>>,
+    /// What `json .` prints, where it has other names than the dot.
+    pub(crate) json: Option<&'a Value>,
     /// Whether the dot's fields are headings: docker's functions leave those as they are.
     pub(crate) headings: bool,
 }
@@ -57,7 +59,7 @@ pub(crate) struct Data<'a> {
 impl<'a> Data<'a> {
     /// A document.
     pub(crate) fn document(value: &'a Value) -> Self {
-        Self { value, labels: None, headings: false }
+        Self { value, labels: None, json: None, headings: false }
     }
 }
 

@@ -78,9 +78,7 @@ pub(super) fn mentions(nodes: &[Node], field: &str) -> bool {
         Node::Text(_) | Node::Break | Node::Continue => false,
         Node::Action(pipe) => pipe.mentions(field),
         Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
-            branch.pipe.mentions(field)
-                || mentions(&branch.body, field)
-                || mentions(&branch.otherwise, field)
+            branch.pipe.mentions(field) || mentions(&branch.body, field) || mentions(&branch.otherwise, field)
         }
     })
 }
@@ -416,10 +414,9 @@ impl<'a> Parser<'a> {
 /// Behind a `|` only what can be called makes sense, and `nil` alone nowhere.
 fn check_command(command: &Command, stage: usize) -> Result<(), String> {
     let Some(first) = command.operands.first() else { return Ok(()) };
-    let constant = matches!(
-        first.term,
-        Term::Bool(_) | Term::Nil | Term::Text(_) | Term::Integer(_) | Term::Float(_)
-    ) || (first.term == Term::Dot && first.path.is_empty());
+    let constant =
+        matches!(first.term, Term::Bool(_) | Term::Nil | Term::Text(_) | Term::Integer(_) | Term::Float(_))
+            || (first.term == Term::Dot && first.path.is_empty());
     if stage > 1 && constant {
         return Err(format!("non executable command in pipeline stage {stage}"));
     }

@@ -84,7 +84,10 @@ fn loops() {
         ("{{range .State.Health}}x{{else}}none{{end}}", "none"),
         ("{{range $k, $v := .Config.Labels}}{{$k}}:{{$v}} {{end}}", "com.example.x-y:1 tier:front "),
         ("{{range .NetworkSettings.Networks}}[{{.IPAddress}}]{{end}}", "[10.0.0.2][]"),
-        ("{{range $n, $c := .NetworkSettings.Networks}}{{$n}} {{$c.IPAddress}},{{end}}", "bridge 10.0.0.2,none ,"),
+        (
+            "{{range $n, $c := .NetworkSettings.Networks}}{{$n}} {{$c.IPAddress}},{{end}}",
+            "bridge 10.0.0.2,none ,",
+        ),
         ("{{range 3}}{{.}}{{end}}", "012"),
         ("{{range split \"a,b,c\" \",\"}}{{if eq . \"b\"}}{{continue}}{{end}}{{.}}{{end}}", "ac"),
         ("{{range 9}}{{if eq . 2}}{{break}}{{end}}{{.}}{{end}}", "01"),
@@ -131,7 +134,10 @@ fn functions_of_go() {
         ("{{index .Config.Labels \"tier\"}}|{{index .Config.Labels \"none\"}}|", "front||"),
         ("{{index .Args 0}} {{index \"abc\" 1}} {{index .Config \"Env\" 0}}", "-c 98 A=1"),
         ("{{slice .Id 1}} {{slice .Id 1 2}} {{slice .Args 1}}", "bc b [exit 3]"),
-        ("{{eq .Id \"x\" \"abc\"}} {{ne 1 2}} {{lt \"a\" \"b\"}} {{le 2 2}} {{gt 1 2}} {{ge 2 1}}", "true true true true false true"),
+        (
+            "{{eq .Id \"x\" \"abc\"}} {{ne 1 2}} {{lt \"a\" \"b\"}} {{le 2 2}} {{gt 1 2}} {{ge 2 1}}",
+            "true true true true false true",
+        ),
         ("{{eq .State.Health nil}} {{eq .Config.Labels.none \"x\"}}", "true false"),
         ("{{and 1 0}} {{or 0 \"x\"}} {{not 1}} {{and .Id .Name}}", "0 x false /web"),
         ("{{or .Id (index .Args 99)}}", "abc"),
@@ -144,13 +150,20 @@ fn functions_of_go() {
 #[test]
 fn printf_as_go_has_it() {
     prints(&[
-        ("{{printf \"%d|%s|%v|%q|%5.2f|%-5s|%05d|%x\" \"a\" 1 nil \"q\" 1.5 \"ab\" 12 \"hi\"}}",
-         "%!d(string=a)|%!s(int=1)|<nil>|\"q\"| 1.50|ab   |00012|6869"),
-        ("{{printf \"%v %g %.3g %e %08.3f %+d %x %X %#x %#o %U %c\" 100000000.0 1e21 1234567.0 12345.678 3.14159 5 255 255 255 8 65 66}}",
-         "1e+08 1e+21 1.23e+06 1.234568e+04 0003.142 +5 ff FF 0xff 010 U+0041 B"),
+        (
+            "{{printf \"%d|%s|%v|%q|%5.2f|%-5s|%05d|%x\" \"a\" 1 nil \"q\" 1.5 \"ab\" 12 \"hi\"}}",
+            "%!d(string=a)|%!s(int=1)|<nil>|\"q\"| 1.50|ab   |00012|6869",
+        ),
+        (
+            "{{printf \"%v %g %.3g %e %08.3f %+d %x %X %#x %#o %U %c\" 100000000.0 1e21 1234567.0 12345.678 3.14159 5 255 255 255 8 65 66}}",
+            "1e+08 1e+21 1.23e+06 1.234568e+04 0003.142 +5 ff FF 0xff 010 U+0041 B",
+        ),
         ("{{printf \"%[2]d %[1]d\" 1 2}} {{printf \"%*d|%-*d|\" 5 1 5 2}}", "2 1     1|2    |"),
         ("{{printf \"%.2s %5t %T\" \"héllo\" true 1.0}}", "hé  true float64"),
-        ("{{printf \"%s\" nil}} {{printf \"%d\" 1 2}} {{printf \"%d\"}}", "%!s(<nil>) 1%!(EXTRA int=2) %!d(MISSING)"),
+        (
+            "{{printf \"%s\" nil}} {{printf \"%d\" 1 2}} {{printf \"%d\"}}",
+            "%!s(<nil>) 1%!(EXTRA int=2) %!d(MISSING)",
+        ),
         ("{{printf \"%\"}} {{printf \"%z\" 1}} {{printf \"%5%\"}}", "%!(NOVERB) %!z(int=1) %"),
         ("{{printf \"% x %03d %q %t\" \"hi\" -5 65 1}}", "68 69 -05 'A' %!t(int=1)"),
         ("{{printf \"%s %v\" .Args .Config.Labels}}", "[-c exit 3] map[com.example.x-y:1 tier:front]"),
@@ -209,9 +222,8 @@ fn what_goes_wrong_is_said_in_gos_words() {
 
 #[test]
 fn hostile_templates_end() {
-    let deep = |open: &str, close: &str, count: usize| {
-        format!("{}1{}", open.repeat(count), close.repeat(count))
-    };
+    let deep =
+        |open: &str, close: &str, count: usize| format!("{}1{}", open.repeat(count), close.repeat(count));
     let blocks = deep("{{if 1}}", "{{end}}", 4000);
     let parentheses = format!("{{{{{}}}}}", deep("(", ")", 20_000));
     let chain = format!("{{{{if 0}}}}{}{{{{end}}}}", "{{else if 0}}".repeat(3000));
@@ -243,15 +255,21 @@ fn rows_say_which_fields_there_are_and_have_labels() {
     let row = json!({"ID": "1", "Names": "web"});
     let labels = BTreeMap::from([("tier".to_owned(), "front".to_owned())]);
     let run = |template: &str, headings: bool| {
-        let data = Data { value: &row, labels: Some(&labels), headings };
+        let data = Data { value: &row, labels: Some(&labels), json: None, headings };
         Template::parse(template).unwrap().execute(data).map_err(|error| error.to_string())
     };
     let wrong = run("{{.Foo}}", false).unwrap_err();
     assert!(wrong.ends_with("can't evaluate field Foo; the fields are ID, Names"), "{wrong}");
-    assert_eq!(run("{{.Label \"tier\"}}|{{\"x\" | .Label}}|{{$.Label \"tier\"}}", false).unwrap(), "front||front");
+    assert_eq!(
+        run("{{.Label \"tier\"}}|{{\"x\" | .Label}}|{{$.Label \"tier\"}}", false).unwrap(),
+        "front||front"
+    );
     assert!(run("{{.Label}}", false).is_err());
     assert_eq!(run("{{.Label \"com.example.my-tier\"}}", true).unwrap(), "my tier");
-    assert_eq!(run("{{upper .Names}} {{json .ID}} {{truncate .Names 1}} {{pad .ID 1 1}}", true).unwrap(), "web 1 web  1 ");
+    assert_eq!(
+        run("{{upper .Names}} {{json .ID}} {{truncate .Names 1}} {{pad .ID 1 1}}", true).unwrap(),
+        "web 1 web  1 "
+    );
 }
 
 #[test]

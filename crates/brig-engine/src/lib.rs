@@ -39,8 +39,8 @@ pub use brig_runtime::{
 };
 pub use brig_store::FsckReport;
 pub use containers::{
-    AttachOptions, ContainerInfo, CreateOptions, ExecOptions, HealthOptions, Isolation, Network, Process,
-    PruneFilter, Sample, Volume, machine_memory, signal,
+    AttachOptions, ContainerInfo, ContainerSize, CreateOptions, ExecOptions, HealthOptions, Isolation,
+    Network, Process, PruneFilter, Sample, Volume, machine_memory, signal,
 };
 pub use doctor::{Check, Verdict, doctor};
 pub use engine::{Engine, EngineOptions};

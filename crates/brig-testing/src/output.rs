@@ -114,6 +114,19 @@ impl Output {
             .unwrap_or_else(|error| panic!("`{}`: {error}:\n{}", self.command, self.transcript()))
     }
 
+    /// Standard output as JSON, one document a line.
+    ///
+    /// # Panics
+    /// When a line isn't JSON.
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<serde_json::Value> {
+        let read = |line: &str| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("`{}`: {error}:\n{}", self.command, self.transcript()))
+        };
+        self.stdout.lines().map(read).collect()
+    }
+
     /// Status, output and errors in one text, as they came.
     pub fn transcript(&self) -> String {
         let mut text = format!("status: {}\n", self.code());

@@ -14,6 +14,7 @@ mod options;
 mod processes;
 mod prune;
 mod remove;
+mod size;
 mod start;
 mod tuning;
 #[cfg(feature = "wasm")]
@@ -29,4 +30,5 @@ pub use options::{CreateOptions, Isolation, Network, Volume};
 pub use processes::{Process, Sample, machine_memory};
 pub use prune::PruneFilter;
 pub(crate) use prune::disk_use;
+pub use size::ContainerSize;
 pub use start::AttachOptions;

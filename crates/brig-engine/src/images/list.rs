@@ -1,6 +1,6 @@
 //! Lists of images.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brig_oci::{Descriptor, Digest, Document, Image, KindChoice, Reference, media_type};
 use brig_runtime::Timestamp;
@@ -32,6 +32,8 @@ pub struct ImageSummary {
     pub created: Option<Timestamp>,
     /// The size of all blobs of it that are in the store, in bytes.
     pub size: u64,
+    /// The labels of the image that `run` would take.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Engine {
@@ -60,6 +62,7 @@ impl Engine {
             kinds: Vec::new(),
             created: None,
             size: 0,
+            labels: shown.and_then(labels_of).unwrap_or_default(),
         };
         let mut counted = BTreeSet::new();
         for image in &images {
@@ -106,6 +109,10 @@ fn chosen_of(document: &Document, target: &Descriptor) -> Digest {
         .and_then(|index| choose::choose(index, &Wanted::default()))
         .map_or(&target.digest, |choice| &choice.descriptor.digest)
         .clone()
+}
+
+fn labels_of(image: &Image) -> Option<BTreeMap<String, String>> {
+    image.image_config().ok().flatten().map(|config| config.config.labels)
 }
 
 fn push_new(list: &mut Vec<String>, item: String) {
