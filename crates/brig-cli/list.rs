@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(list().only("ID"), "1\n2\n");
         assert_eq!(
             list().table(Some(24)),
-            "CONTAINER ID   NAMES\n1              a-rathe…\n2              b\n"
+            "CONTAINER ID   NAMES\n1              a-rather…\n2              b\n"
         );
     }
 
