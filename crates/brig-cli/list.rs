@@ -86,6 +86,9 @@ impl List {
     /// Prints it: of each row this field only, as `-q` asks for; otherwise as `--format` says.
     pub(crate) fn print(&self, context: &Context, only: Option<&str>) -> Result<()> {
         if let Some(field) = only {
+            if context.globals.format.as_ref().is_some_and(Format::is_template) {
+                output::note("WARNING: the template is ignored, since both --format and --quiet are given");
+            }
             return output::print(&self.only(field));
         }
         match &context.globals.format {
