@@ -1,5 +1,6 @@
 //! The real binary on real images, in hermetic homes.
 
+mod compatibility;
 mod examples;
 mod faults;
 mod formats;
