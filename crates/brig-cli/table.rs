@@ -65,7 +65,7 @@ impl Table {
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&padded(cell, *width));
+                line.push_str(&padded(cell, (width + GAP).max(LEAST)));
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -74,9 +74,9 @@ impl Table {
     }
 }
 
+/// A cell and the spaces up to this width. Rust's own formatting goes no further than 65535.
 fn padded(cell: &str, width: usize) -> String {
-    let width = (width + GAP).max(LEAST);
-    format!("{cell:<width$}")
+    format!("{cell}{}", " ".repeat(width.saturating_sub(cell.chars().count())))
 }
 
 /// The beginning of a text, so wide at most, with `…` where something is left out.
@@ -109,7 +109,7 @@ pub(crate) fn tabulate(text: &str) -> String {
     }
     let mut table = String::new();
     for (cells, widths) in lines.iter().zip(&widths) {
-        let line: String = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let line: String = cells.iter().zip(widths).map(|(cell, width)| padded(cell, *width)).collect();
         table.push_str(line.trim_end());
         table.push('\n');
     }
@@ -210,6 +210,15 @@ mod tests {
         assert_eq!(table(50), "0123456789ab   a command tha…   a-rather-long-name");
         assert_eq!(table(40), "0123456789ab   a comma…   a-rather-long…");
         assert_eq!(table(1), "0123456789ab   a comma…   a-rathe…");
+    }
+
+    #[test]
+    fn cells_of_any_width_line_up() {
+        let long = "x".repeat(70_000);
+        let mut table = Table::new(&["A", "B"]);
+        table.row(vec![long.clone(), "b".into()]);
+        assert!(table.render().ends_with(&format!("{long}   b\n")));
+        assert!(tabulate(&format!("A\tB\n{long}\tb\n")).ends_with(&format!("{long}   b\n")));
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl<'a> Evaluation<'a, '_> {
 
     fn range(&mut self, branch: &Branch, dot: &Item<'a>) -> Result<Flow> {
         let outside = self.variables.len();
-        let over = self.pipe(&branch.pipe, dot)?;
+        // Its variables are set at each turn.
+        let over = self.commands(&branch.pipe, dot)?;
         let count = match over.value() {
             Value::Null => 0,
             Value::Array(items) => items.len(),
@@ -167,17 +168,21 @@ impl<'a> Evaluation<'a, '_> {
         }
     }
 
+    /// The value of a pipeline, to which its variable is set.
     fn pipe(&mut self, pipe: &Pipe, dot: &Item<'a>) -> Result<Item<'a>> {
-        let mut value = None;
-        for command in &pipe.commands {
-            value = Some(self.command(command, dot, value)?);
-        }
-        let value = value.unwrap_or(Item::Missing);
-        // The variables of a range are set at each of its turns.
+        let value = self.commands(pipe, dot)?;
         if let [name] = pipe.variables.as_slice() {
             self.set(name, value.clone(), pipe.assigns);
         }
         Ok(value)
+    }
+
+    fn commands(&mut self, pipe: &Pipe, dot: &Item<'a>) -> Result<Item<'a>> {
+        let mut value = None;
+        for command in &pipe.commands {
+            value = Some(self.command(command, dot, value)?);
+        }
+        Ok(value.unwrap_or(Item::Missing))
     }
 
     /// One command, with the value of the one before it as last argument.

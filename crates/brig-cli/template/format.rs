@@ -7,6 +7,8 @@ use super::value::{Item, kind};
 
 /// The greatest width and precision, which is Go's.
 const MAX_WIDTH: usize = 1_000_000;
+/// More decimal places than any number has that aren't zero.
+const MAX_PLACES: usize = 1100;
 
 /// `%v`
 pub(super) fn plain(value: &Value) -> String {
@@ -71,13 +73,13 @@ pub(super) fn sprintln(items: &[Item<'_>]) -> String {
 
 /// `fmt.Sprintf`, with Go's marks for arguments that don't fit.
 pub(super) fn sprintf(format: &str, items: &[Item<'_>], steps: &mut Steps) -> Result<String, String> {
-    let mut printer = Printer { items, next: 0, reordered: false, out: String::new() };
+    let mut printer = Printer { items, next: 0, reordered: false, out: String::new(), steps };
     let mut rest = format;
     while let Some(at) = rest.find('%') {
         let before = printer.out.len();
         printer.out.push_str(&rest[..at]);
-        rest = printer.directive(&rest[at + 1..]);
-        steps.take(printer.out.len().saturating_sub(before))?;
+        rest = printer.directive(&rest[at + 1..])?;
+        printer.steps.take(printer.out.len().saturating_sub(before))?;
     }
     printer.out.push_str(rest);
     printer.extra();
@@ -101,11 +103,12 @@ struct Printer<'i, 'a> {
     next: usize,
     reordered: bool,
     out: String,
+    steps: &'i mut Steps,
 }
 
 impl<'i> Printer<'i, '_> {
     /// One directive, from behind its `%`. What is left.
-    fn directive<'f>(&mut self, format: &'f str) -> &'f str {
+    fn directive<'f>(&mut self, format: &'f str) -> Result<&'f str, String> {
         let mut spec = Spec::default();
         let mut rest = flags(format, &mut spec);
         self.argument_index(&mut rest);
@@ -122,7 +125,7 @@ impl<'i> Printer<'i, '_> {
         }
         let Some(verb) = rest.chars().next() else {
             self.out.push_str("%!(NOVERB)");
-            return rest;
+            return Ok(rest);
         };
         let behind = &rest[verb.len_utf8()..];
         match (verb, self.items.get(self.next)) {
@@ -130,11 +133,14 @@ impl<'i> Printer<'i, '_> {
             (_, None) => self.out.push_str(&format!("%!{verb}(MISSING)")),
             (_, Some(item)) => {
                 self.next += 1;
+                // Each element of a list gets the whole width.
+                let size = spec.width.unwrap_or(0).max(spec.precision.unwrap_or(0));
+                self.steps.take(size.saturating_mul(leaves(item.value())))?;
                 let text = formatted(item.value(), verb, spec);
                 self.out.push_str(&text);
             }
         }
-        behind
+        Ok(behind)
     }
 
     /// `[2]`: the next argument is the second.
@@ -230,6 +236,15 @@ fn formatted(value: &Value, verb: char, spec: Spec) -> String {
     }
 }
 
+/// How many values a value has in it, which isn't a list or a map.
+fn leaves(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(leaves).sum(),
+        Value::Object(map) => map.values().map(leaves).sum(),
+        _ => 1,
+    }
+}
+
 fn integer(number: &serde_json::Number) -> Option<i128> {
     number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
 }
@@ -274,7 +289,7 @@ fn of_integer(number: i128, verb: char, spec: Spec) -> String {
         _ => return format!("%!{verb}(int={number})"),
     };
     let prefix = if verb == 'O' || (spec.sharp && verb != 'v') { prefix } else { "" };
-    let digits = format!("{digits:0>0$}", spec.precision.unwrap_or(0));
+    let digits = with_zeros(&digits, spec.precision.unwrap_or(0));
     signed(number < 0, prefix, &digits, Spec { zero: spec.zero && spec.precision.is_none(), ..spec })
 }
 
@@ -291,11 +306,18 @@ fn of_character(number: i128, verb: char, spec: Spec) -> String {
 fn of_float(number: f64, verb: char, spec: Spec) -> String {
     let absolute = number.abs();
     let text = match verb {
-        'f' | 'F' => format!("{absolute:.*}", spec.precision.unwrap_or(6)),
-        'e' | 'E' => exponent(&format!("{absolute:.*e}", spec.precision.unwrap_or(6))),
+        'f' | 'F' => {
+            let (precision, zeros) = places(spec.precision.unwrap_or(6));
+            format!("{absolute:.precision$}{zeros}")
+        }
+        'e' | 'E' => {
+            let (precision, zeros) = places(spec.precision.unwrap_or(6));
+            let digits = format!("{absolute:.precision$e}");
+            exponent(&digits.replace('e', &format!("{zeros}e")))
+        }
         'v' | 'g' | 'G' => match spec.precision {
             None => shortest(absolute),
-            Some(precision) => significant(absolute, precision.max(1)),
+            Some(precision) => significant(absolute, precision.clamp(1, MAX_PLACES)),
         },
         _ => return format!("%!{verb}(float64={})", shortest(number)),
     };
@@ -313,7 +335,17 @@ fn signed(negative: bool, prefix: &str, digits: &str, spec: Spec) -> String {
     };
     let taken = sign.len() + prefix.len();
     let zeros = if spec.zero { spec.width.unwrap_or(0).saturating_sub(taken) } else { 0 };
-    pad(&format!("{sign}{prefix}{digits:0>zeros$}"), spec)
+    pad(&format!("{sign}{prefix}{}", with_zeros(digits, zeros)), spec)
+}
+
+/// Zeros before digits, up to this width. Rust's own formatting goes no further than 65535.
+fn with_zeros(digits: &str, width: usize) -> String {
+    format!("{}{digits}", "0".repeat(width.saturating_sub(digits.len())))
+}
+
+/// So many decimal places, as Rust formats them, and the zeros behind them.
+fn places(precision: usize) -> (usize, String) {
+    (precision.min(MAX_PLACES), "0".repeat(precision.saturating_sub(MAX_PLACES)))
 }
 
 /// To the width, with spaces.

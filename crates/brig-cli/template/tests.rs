@@ -92,6 +92,8 @@ fn loops() {
         ("{{range split \"a,b,c\" \",\"}}{{if eq . \"b\"}}{{continue}}{{end}}{{.}}{{end}}", "ac"),
         ("{{range 9}}{{if eq . 2}}{{break}}{{end}}{{.}}{{end}}", "01"),
         ("{{$last := 0}}{{range 4}}{{$last = .}}{{end}}{{$last}}", "3"),
+        ("{{$x := 1}}{{range $x = .Empty}}{{end}}{{$x}}", "1"),
+        ("{{$x := 1}}{{range $x = .Args}}{{end}}{{$x}}", "exit 3"),
         ("{{$x := 1}}{{if true}}{{$x := 2}}{{$x}}{{end}}{{$x}}", "21"),
         ("{{range $i, $e := .Args}}{{if $i}}, {{end}}{{$e}}{{end}}", "-c, exit 3"),
     ]);
@@ -238,6 +240,7 @@ fn hostile_templates_end() {
         ("{{pad \"x\" 9000000000000 0}}", "steps"),
         ("{{range 1000}}{{printf \"%1000000d\" 1}}{{end}}", "steps"),
         (&format!("{{{{printf {:?} 1}}}}", "%[1]1000000d".repeat(5000)), "steps"),
+        ("{{printf \"%1000000s\" (split (pad \"a\" 30000 0) \"\")}}", "steps"),
         ("{{$x := pad \"a\" 1000000 0}}{{range 9999}}{{$x = print $x $x}}{{end}}", "steps"),
         ("{{$x := pad \"a\" 9000000 0}}{{range 99}}{{len (split $x \"\")}}{{end}}", "steps"),
     ]);
@@ -247,6 +250,9 @@ fn hostile_templates_end() {
         ("{{printf \"%.1000001f|\" 1.0}}", "%!(BADPREC)1|"),
         ("{{printf \"%*d|\" -9223372036854775808 1}}", "%!(BADWIDTH)1|"),
         ("{{printf \"%[99]d|\" 1}}", "%!d(MISSING)|"),
+        ("{{len (printf \"%0900000d|%.900000d\" 1 1)}}", "1800001"),
+        ("{{len (printf \"%.900000f|%.900000e|%.900000g\" 1.5 1.5 1.5)}}", "1800013"),
+        ("{{len (printf \"%0900000.3f\" 1.5)}}", "900000"),
     ]);
 }
 
@@ -282,4 +288,89 @@ fn what_is_mentioned() {
     ] {
         assert_eq!(Template::parse(template).unwrap().mentions("Size"), expected, "{template}");
     }
+}
+
+#[test]
+fn no_template_makes_it_panic() {
+    let pieces = [
+        "{{",
+        "}}",
+        "{{-",
+        "-}}",
+        " ",
+        ".",
+        ".Id",
+        ".State",
+        ".Args",
+        "$",
+        "$x",
+        ":=",
+        "=",
+        "|",
+        "(",
+        ")",
+        ",",
+        "if",
+        "else",
+        "end",
+        "range",
+        "with",
+        "break",
+        "continue",
+        "nil",
+        "true",
+        "1",
+        "-7",
+        "1.5",
+        "1e9",
+        "0x",
+        "'a'",
+        "\"s\"",
+        "`r`",
+        "\"",
+        "printf",
+        "\"%*d %[1]q %.3g %09.2f\"",
+        "slice",
+        "index",
+        "len",
+        "split",
+        "join",
+        "pad",
+        "truncate",
+        "title",
+        "eq",
+        "lt",
+        "and",
+        "or",
+        "not",
+        "json",
+        "html",
+        "js",
+        "urlquery",
+        "é",
+        "\n",
+        "/*",
+        "*/",
+        "{{end}}",
+        "{{.Id}}",
+        "{{range .Args}}",
+        "{{if .Id}}",
+        "{{$x := .Args}}",
+    ];
+    let mut seed = 7_u64;
+    let mut next = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    let (mut read, mut evaluated) = (0, 0);
+    for _ in 0..40_000 {
+        let template: String =
+            (0..1 + next(9)).map(|_| pieces[next(pieces.len())]).collect::<Vec<_>>().join(["", " "][next(2)]);
+        let template = if next(2) == 0 { template } else { format!("{{{{{template}}}}}") };
+        if let Ok(parsed) = Template::parse(&template) {
+            read += 1;
+            evaluated += usize::from(parsed.execute(Data::document(&document())).is_ok());
+        }
+    }
+    assert!(read > 1000 && evaluated > 500, "{read} {evaluated}");
 }
