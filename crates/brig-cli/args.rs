@@ -6,8 +6,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    change, container, demo, doctor, events, generate, image, info, logs, prune, ps, run, system, version,
-    watch,
+    change, container, demo, doctor, events, files, generate, image, info, logs, prune, ps, run, system,
+    version, watch,
 };
 use crate::format::Format;
 
@@ -168,6 +168,10 @@ pub(crate) enum Command {
     Stats(watch::Stats),
     /// Print what a container printed
     Logs(logs::Logs),
+    /// Copy files between a container and this machine
+    Cp(files::Cp),
+    /// List what a container has changed in its image's files
+    Diff(files::Diff),
     /// Show everything about containers or images
     Inspect(system::Inspect),
     /// Download an image
@@ -289,6 +293,10 @@ pub(crate) enum ContainerCommand {
     Stats(watch::Stats),
     /// Print what a container printed
     Logs(logs::Logs),
+    /// Copy files between a container and this machine
+    Cp(files::Cp),
+    /// List what a container has changed in its image's files
+    Diff(files::Diff),
     /// Show everything about containers
     Inspect(system::Inspect),
     /// Remove all containers that don't run

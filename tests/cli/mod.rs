@@ -3,6 +3,7 @@
 mod compatibility;
 mod examples;
 mod faults;
+mod files;
 mod formats;
 mod images;
 mod interop;

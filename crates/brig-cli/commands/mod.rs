@@ -5,6 +5,7 @@ pub(crate) mod container;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod files;
 mod filter;
 mod flags;
 pub(crate) mod generate;
@@ -65,6 +66,8 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Ps(verb) | Command::Container(ContainerCommand::Ls(verb)) => verb.execute(context),
         Command::Rm(verb) | Command::Container(ContainerCommand::Rm(verb)) => verb.execute(context),
         Command::Logs(verb) | Command::Container(ContainerCommand::Logs(verb)) => verb.execute(context),
+        Command::Cp(verb) | Command::Container(ContainerCommand::Cp(verb)) => verb.execute(context),
+        Command::Diff(verb) | Command::Container(ContainerCommand::Diff(verb)) => verb.execute(context),
         Command::Inspect(verb) => verb.execute(context, system::Of::Either),
         Command::Container(ContainerCommand::Inspect(verb)) => verb.execute(context, system::Of::Containers),
         Command::Image(ImageCommand::Inspect(verb)) => verb.execute(context, system::Of::Images),

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use brig_runtime::ExitStatus;
+use brig_runtime::files::{Change, PathStat};
 use brig_runtime::logs::{LogOptions, LogStream};
 
 use crate::blocking;
-use crate::containers::{ContainerInfo, CreateOptions, ExecOptions};
+use crate::containers::{ContainerInfo, Copied, CopyOptions, CreateOptions, ExecOptions};
 use crate::error::Result;
 use crate::images::{ImageDetails, ImageSummary, Wanted};
 use crate::session::Session;
@@ -162,6 +163,42 @@ impl Engine {
             Ok(records)
         })
         .await
+    }
+
+    /// What is at a path of a container. A symbolic link is one.
+    pub async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
+        let (name, path) = (name.to_owned(), path.to_owned());
+        self.call(move |engine| engine.stat_path(&name, &path)).await
+    }
+
+    /// Copies a file or directory of a container to the host, by docker's rules.
+    pub async fn copy_from(
+        &self,
+        name: &str,
+        source: &str,
+        destination: impl AsRef<Path>,
+        options: CopyOptions,
+    ) -> Result<Copied> {
+        let (name, source, to) = (name.to_owned(), source.to_owned(), destination.as_ref().to_owned());
+        self.call(move |engine| engine.copy_from(&name, &source, &to, &options)).await
+    }
+
+    /// Copies a file or directory of the host into a container, by docker's rules.
+    pub async fn copy_to(
+        &self,
+        source: impl AsRef<Path>,
+        name: &str,
+        destination: &str,
+        options: CopyOptions,
+    ) -> Result<Copied> {
+        let (from, name, destination) = (source.as_ref().to_owned(), name.to_owned(), destination.to_owned());
+        self.call(move |engine| engine.copy_to(&from, &name, &destination, &options)).await
+    }
+
+    /// What a container has changed in its image's files, by path.
+    pub async fn changes(&self, name: &str) -> Result<Vec<Change>> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.changes(&name)).await
     }
 
     /// One container as it is now.

@@ -246,6 +246,31 @@ pub enum Error {
         #[source]
         source: brig_runtime::protocol::StepError,
     },
+    /// A path isn't in a container.
+    #[error("could not find the file `{path}` in container `{container}`")]
+    PathNotFound {
+        /// As given.
+        path: String,
+        /// The container's name.
+        container: String,
+    },
+    /// An operation on files was given up.
+    #[error("the files of {place} can't be used so")]
+    Files {
+        /// Whose: `container `web``, `the host`.
+        place: String,
+        /// Which step, and why.
+        #[source]
+        source: brig_runtime::files::FilesFailure,
+    },
+    /// A copy between containers and the host that has no meaning.
+    #[error("can't copy to `{destination}`: {problem}")]
+    Copy {
+        /// Where to.
+        destination: String,
+        /// Why not.
+        problem: String,
+    },
     /// The file system or the kernel refused.
     #[error("can't {action}{}", path.as_ref().map(|path| format!(" `{}`", path.display())).unwrap_or_default())]
     Io {

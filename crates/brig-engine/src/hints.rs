@@ -25,10 +25,16 @@ impl Error {
             | Self::NoSuchObject { .. }
             | Self::ProgramNotFound { .. }
             | Self::FileNotFound { .. }
+            | Self::PathNotFound { .. }
             | Self::UserNotFound { .. }
             | Self::NoPlatform { .. }
             | Self::Incomplete { .. } => ErrorKind::NotFound,
-            Self::Ambiguous { .. } => ErrorKind::Invalid,
+            Self::Ambiguous { .. } | Self::Copy { .. } => ErrorKind::Invalid,
+            Self::Files { source, .. } => match source.errno {
+                libc::EPERM | libc::EACCES => ErrorKind::Denied,
+                libc::ENOENT => ErrorKind::NotFound,
+                _ => ErrorKind::Io,
+            },
             Self::NameInUse { .. } => ErrorKind::AlreadyExists,
             Self::ImageInUse { .. } | Self::SeveralNames { .. } | Self::WrongState { .. } => {
                 ErrorKind::Conflict

@@ -32,6 +32,7 @@ mod images;
 pub use brig_wasm::plugin;
 
 pub use brig_oci::{Digest, Kind, Platform, Reference};
+pub use brig_runtime::files::{Change, ChangeKind, PathStat};
 pub use brig_runtime::logs::LogOptions;
 pub use brig_runtime::{
     Event, ExitReason, ExitStatus, Health, HealthCheck, HealthStatus, LimitChanges, Limits, LogConfig,
@@ -39,8 +40,8 @@ pub use brig_runtime::{
 };
 pub use brig_store::FsckReport;
 pub use containers::{
-    AttachOptions, ContainerInfo, ContainerSize, CreateOptions, ExecOptions, HealthOptions, Isolation,
-    Network, Process, PruneFilter, Sample, Volume, machine_memory, signal,
+    AttachOptions, ContainerInfo, ContainerSize, Copied, CopyOptions, CreateOptions, ExecOptions,
+    HealthOptions, Isolation, Network, Process, PruneFilter, Sample, Volume, machine_memory, signal,
 };
 pub use doctor::{Check, Verdict, doctor};
 pub use engine::{Engine, EngineOptions};

@@ -68,7 +68,7 @@ pub enum HelperError {
 }
 
 impl HelperError {
-    fn seal(step: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn seal(step: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Seal { step, source }
     }
 
@@ -138,13 +138,13 @@ impl Helper {
     /// # Errors
     /// [`HelperError::Step`] is the usual one: the container can't be made, or its program not be executed.
     pub fn spawn(&self, plan: &Plan) -> Result<Spawned, HelperError> {
-        let plan = plan_file(plan)?;
+        let plan = plan.encode().map_err(HelperError::seal("encode the plan"))?;
+        let plan = Self::plan_file(&plan).map_err(HelperError::seal("write the plan"))?;
         let (mut control, theirs) =
             UnixStream::pair().map_err(HelperError::seal("make a pair of sockets"))?;
         let stderr = if self.debug { Stdio::inherit() } else { Stdio::null() };
-        let mut child = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()))
-            .arg0("brig-helper")
-            .env_clear()
+        let mut child = self
+            .command()
             .stdin(plan)
             .stdout(OwnedFd::from(theirs))
             .stderr(stderr)
@@ -159,16 +159,20 @@ impl Helper {
             }
         }
     }
-}
 
-/// The plan as the helper's standard input, from its start.
-fn plan_file(plan: &Plan) -> Result<File, HelperError> {
-    let bytes = plan.encode().map_err(HelperError::seal("encode the plan"))?;
-    let file = rustix::fs::memfd_create("brig-plan", MemfdFlags::CLOEXEC)
-        .map_err(|errno| HelperError::Seal { step: "make a file in memory", source: errno.into() })?;
-    let file = File::from(file);
-    file.write_all_at(&bytes, 0).map_err(HelperError::seal("write the plan"))?;
-    Ok(file)
+    /// A call of the program.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()));
+        command.arg0("brig-helper").env_clear();
+        command
+    }
+
+    /// A plan as the helper's standard input, from its start.
+    pub(crate) fn plan_file(bytes: &[u8]) -> io::Result<File> {
+        let file = File::from(rustix::fs::memfd_create("brig-plan", MemfdFlags::CLOEXEC)?);
+        file.write_all_at(bytes, 0)?;
+        Ok(file)
+    }
 }
 
 fn birth(control: &mut UnixStream) -> Result<ProcessId, HelperError> {

@@ -18,6 +18,7 @@ mod capabilities;
 mod default_spec;
 mod engine_process;
 mod error;
+mod files;
 mod helper;
 mod host;
 mod init;
@@ -33,6 +34,7 @@ pub use default_spec::{
 };
 pub use engine_process::{EngineProcess, EngineRoot, Grant, plan_engine};
 pub use error::Error;
+pub use files::{Files, Piece};
 pub use helper::{Helper, HelperError, Spawned};
 pub use host::{CgroupMode, Cgroups, Host};
 pub use init::put_init_before;

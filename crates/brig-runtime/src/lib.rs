@@ -19,6 +19,7 @@ mod cgroup;
 pub mod client;
 pub mod events;
 pub mod exit;
+pub mod files;
 pub mod health;
 pub mod limits;
 pub mod liveness;

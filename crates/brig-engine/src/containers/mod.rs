@@ -3,8 +3,10 @@
 mod boot;
 mod change;
 pub(crate) mod command;
+mod copy;
 mod create;
 mod exec;
+mod files;
 mod find;
 mod health;
 mod life;
@@ -21,6 +23,7 @@ mod tuning;
 mod wasm_process;
 
 pub use command::signal;
+pub use copy::{Copied, CopyOptions};
 pub(crate) use create::Source;
 pub use exec::ExecOptions;
 pub use find::ContainerInfo;

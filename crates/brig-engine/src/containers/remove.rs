@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// What tells about a container goes last: until then `ps -a` shows it, and a removal that was cut off can be finished.
 const LAST: [&str; 2] = ["state.json", "spec.json"];
 /// How long a supervisor may take to clean up after its payload.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Removes a container; with force, kills it first, and also removes one whose record is damaged or half made.

@@ -107,7 +107,11 @@ impl Engine {
         })
     }
 
-    fn linux_payload(&self, container: &ContainerInfo, paths: &ContainerPaths) -> Result<PayloadPlan> {
+    pub(super) fn linux_payload(
+        &self,
+        container: &ContainerInfo,
+        paths: &ContainerPaths,
+    ) -> Result<PayloadPlan> {
         let spec = &container.spec;
         let document = spec.linux.as_ref().ok_or_else(|| damaged(spec, "it has no OCI runtime spec"))?;
         let oci = <oci_spec::runtime::Spec as serde::Deserialize>::deserialize(document)

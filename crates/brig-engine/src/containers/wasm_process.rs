@@ -22,7 +22,7 @@ use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
 /// Where the engine process finds the image's own files.
-const ENGINE_ROOT: &str = "/rootfs";
+pub(super) const ENGINE_ROOT: &str = "/rootfs";
 /// Where it finds compiled code.
 const ENGINE_MODULES: &str = "/modules";
 /// The name of the engine process.

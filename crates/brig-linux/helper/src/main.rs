@@ -2,11 +2,13 @@
 //!
 //! Whoever starts a container starts it, from where no container can write to it, in a program with threads or without: all
 //! that must happen between `fork` and `exec`, and all that must outlive the caller, happens here, in one thread.
-//! Descriptor 0 is the plan, descriptor 1 the first connection; the rest is `docs/supervisor.md`. Under another name it is
-//! the first process of a container that wants an init.
+//! Descriptor 0 is the plan, descriptor 1 the first connection; the rest is `docs/supervisor.md`. With an argument it
+//! does one thing with a container's files instead, and ends. Under another name it is the first process of a container
+//! that wants an init.
 #![cfg_attr(not(test), no_main)]
 
 mod enter;
+mod files;
 mod init;
 mod supervise;
 
@@ -26,8 +28,10 @@ fn main() {
 
 fn run() -> libc::c_int {
     let mut args = std::env::args_os();
-    match args.next() {
-        Some(name) if name == init::NAME => init::run(args),
-        _ => supervise::run(),
+    match (args.next(), args.len()) {
+        (Some(name), _) if name == init::NAME => init::run(args),
+        (_, 0) => supervise::run(),
+        // The only argument that anybody gives: `brig_runtime::files::FILES_ARGUMENT`.
+        _ => files::run(),
     }
 }

@@ -50,7 +50,8 @@ fn is_own(map: &[IdMap]) -> bool {
     matches!(map, [IdMap { count: 1, .. }])
 }
 
-fn write_own_maps(maps: &IdMaps) -> Result<(), Failure> {
+/// Maps the caller's own ids, and no others: all that an ordinary user may map without help.
+pub(super) fn write_own_maps(maps: &IdMaps) -> Result<(), Failure> {
     // Without this an ordinary user could drop a group that denies it something, so the kernel asks for it.
     let lines = |map: &[IdMap]| map.iter().map(id_line).collect::<String>();
     for (path, value) in [

@@ -21,6 +21,7 @@ mod join;
 mod landlock;
 mod masks;
 mod mounts;
+pub(crate) mod place;
 mod program;
 mod rootfs;
 mod streams;

@@ -45,7 +45,8 @@ pub(super) fn wants_host_events(plan: &PayloadPlan) -> bool {
     is_slave(plan.propagation) || plan.mounts.iter().any(|mount| is_slave(mount.propagation))
 }
 
-fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) -> Result<(), Failure> {
+/// Makes one mount.
+pub(super) fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) -> Result<(), Failure> {
     let (made, kind) = match &mount.what {
         MountKind::New { fs_type, options } => {
             let attributes =
@@ -131,6 +132,13 @@ pub(super) fn clone_of(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(fd, "", flags | OpenTreeFlags::AT_RECURSIVE)
+}
+
+/// A copy of the mount that a descriptor is in the root of, mounted nowhere, without what is mounted below it.
+pub(super) fn bare_clone_of(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(fd, "", flags)
 }
 
 /// Attaches a mount.

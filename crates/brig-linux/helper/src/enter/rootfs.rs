@@ -1,6 +1,6 @@
 //! The root file system: mounted over the host's, sealed, and made the root.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use brig_runtime::plan::RootFs;
@@ -34,16 +34,20 @@ pub(super) fn make_private(entry: &mut Entry<'_>) -> Result<(), Failure> {
 /// Mounts the root file system over `/`. This process doesn't see it there, for its root is the directory below; it
 /// keeps it as a descriptor.
 pub(super) fn mount_root(entry: &mut Entry<'_>) -> Result<(), Failure> {
-    let root = match open_root(&entry.plan.root)? {
+    entry.root = Some(attach_root(&entry.plan.root)?);
+    Ok(())
+}
+
+/// Mounts a root file system over `/`.
+pub(super) fn attach_root(root: &RootFs) -> Result<OwnedFd, Failure> {
+    match open_root(root)? {
         Opened::Detached(root) => {
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
             move_mount(&root, "", CWD, "/", flags).on("/")?;
-            root
+            Ok(root)
         }
-        Opened::Attached(root) => root,
-    };
-    entry.root = Some(root);
-    Ok(())
+        Opened::Attached(root) => Ok(root),
+    }
 }
 
 /// A mount, and whether it has a place already.
@@ -164,17 +168,23 @@ pub(super) fn seal(entry: &mut Entry<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the root file system the root, and drops the host's. Both are called `.` for a moment, which saves a directory
-/// in the container to hang the old one into.
+/// Makes the root file system the root.
 pub(super) fn pivot(entry: &mut Entry<'_>) -> Result<(), Failure> {
-    rustix::process::fchdir(entry.root()?)?;
-    rustix::process::pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
-    rustix::process::chdir("/")?;
+    pivot_to(entry.root()?)?;
     entry.root = None;
     let propagation = MountPropagationFlags::from_bits_retain(entry.plan.propagation);
     if !propagation.is_empty() && !propagation.contains(MountPropagationFlags::PRIVATE) {
         mount_change("/", propagation)?;
     }
+    Ok(())
+}
+
+/// Makes a mount the root, and drops the host's. Both are called `.` for a moment, which saves a directory in the
+/// container to hang the old one into.
+pub(super) fn pivot_to(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")?;
     Ok(())
 }

@@ -1,0 +1,147 @@
+//! Verbs on a container's files.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use brig_engine::{Copied, CopyOptions, Error, Result};
+use clap::Args;
+
+use super::Context;
+use crate::{output, table, terminal};
+
+/// Copy files between a container and this machine
+#[derive(Args, Debug)]
+#[command(
+    after_help = "With - as the source, a tar is read from standard input and goes into a directory of the container;
+with - as the destination, a tar is written to standard output."
+)]
+pub(crate) struct Cp {
+    /// Keep owners (default: files become yours, and root's in a container)
+    #[arg(short, long)]
+    archive: bool,
+    /// Copy what a link points to, where the source is a link
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+    /// Don't say what was copied
+    #[arg(short, long)]
+    quiet: bool,
+    /// CONTAINER:PATH, PATH or -
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// CONTAINER:PATH, PATH or -
+    #[arg(value_name = "DESTINATION")]
+    destination: String,
+}
+
+/// One end of a copy.
+#[derive(Debug, PartialEq, Eq)]
+enum End<'a> {
+    Stream,
+    Host(&'a str),
+    Container(&'a str, &'a str),
+}
+
+impl<'a> End<'a> {
+    /// docker's rule: what begins with `/` or `.` is a path of this machine, whatever colons are in it.
+    fn of(text: &'a str) -> Self {
+        match text.split_once(':') {
+            _ if text == "-" => Self::Stream,
+            Some((container, path)) if !text.starts_with(['/', '.']) => Self::Container(container, path),
+            _ => Self::Host(text),
+        }
+    }
+}
+
+impl Cp {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let options = CopyOptions { archive: self.archive, follow_link: self.follow_link };
+        let (source, destination) = (End::of(&self.source), End::of(&self.destination));
+        let engine = context.engine()?;
+        let (copied, to) = match (source, destination) {
+            (End::Container(..), End::Container(..)) => {
+                return Err(usage(&self.source, "copying between containers is not supported"));
+            }
+            (End::Container(name, path), End::Stream) => {
+                let mut out = io::stdout().lock();
+                engine.archive_from(name, path, &options, &mut out)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            (End::Container(name, path), End::Host(to)) => {
+                (engine.copy_from(name, path, Path::new(to), &options)?, to.to_owned())
+            }
+            (End::Stream, End::Container(name, path)) => {
+                let copied = engine.archive_to(&mut io::stdin().lock(), name, path, &options)?;
+                let to = format!("{name}:{}", copied.destination);
+                (copied, to)
+            }
+            (End::Host(from), End::Container(name, path)) => {
+                let copied = engine.copy_to(Path::new(from), name, path, &options)?;
+                let to = format!("{name}:{}", copied.destination);
+                (copied, to)
+            }
+            _ => return Err(usage(&self.source, "one of the two must be in a container: CONTAINER:PATH")),
+        };
+        self.say(&copied, &to);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn say(&self, copied: &Copied, to: &str) {
+        if !self.quiet && terminal::stdout_is_terminal() {
+            output::note(&format!("Successfully copied {} to {to}", table::size(copied.bytes)));
+        }
+        if copied.unset > 0 {
+            output::note(&format!("brig: {} owners or attributes couldn't be set", copied.unset));
+        }
+    }
+}
+
+fn usage(argument: &str, problem: &str) -> Error {
+    Error::Invalid { what: "arguments", value: argument.into(), problem: problem.into() }
+}
+
+/// List what a container has changed in its image's files
+#[derive(Args, Debug)]
+pub(crate) struct Diff {
+    /// Name or id
+    container: String,
+}
+
+impl Diff {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let changes = context.engine()?.changes(&self.container)?;
+        if context.globals.json() {
+            let documents = changes.iter().map(|change| {
+                let kind = change.kind.letter().to_string();
+                serde_json::json!({ "Kind": kind, "Path": change.path })
+            });
+            output::json(&documents.collect::<Vec<_>>())?;
+        } else {
+            for change in &changes {
+                output::line(&format!("{} {}", change.kind.letter(), change.path))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_end_is_in_a_container() {
+        for (text, end) in [
+            ("-", End::Stream),
+            ("web:/x", End::Container("web", "/x")),
+            ("web:x:y", End::Container("web", "x:y")),
+            ("/a:b", End::Host("/a:b")),
+            ("./a:b", End::Host("./a:b")),
+            ("../a:b", End::Host("../a:b")),
+            ("a", End::Host("a")),
+            ("web:", End::Container("web", "")),
+        ] {
+            assert_eq!(End::of(text), end, "{text}");
+        }
+    }
+}
