@@ -172,6 +172,8 @@ pub(crate) enum Command {
     Cp(files::Cp),
     /// List what a container has changed in its image's files
     Diff(files::Diff),
+    /// Write a container's file system to a tar, without what is mounted in it
+    Export(files::Export),
     /// Show everything about containers or images
     Inspect(system::Inspect),
     /// Download an image
@@ -188,6 +190,8 @@ pub(crate) enum Command {
     Load(image::Load),
     /// Save images to an OCI archive
     Save(image::Save),
+    /// Make an image of a tar with a root file system
+    Import(files::Import),
     /// Print what happened, and what happens
     Events(events::Events),
     /// Check the store, and mend it
@@ -248,6 +252,8 @@ pub(crate) enum ImageCommand {
     Load(image::Load),
     /// Save images to an OCI archive
     Save(image::Save),
+    /// Make an image of a tar with a root file system
+    Import(files::Import),
     /// Show everything about images
     Inspect(system::Inspect),
     /// Remove images without a name, or all that no container uses
@@ -297,6 +303,8 @@ pub(crate) enum ContainerCommand {
     Cp(files::Cp),
     /// List what a container has changed in its image's files
     Diff(files::Diff),
+    /// Write a container's file system to a tar, without what is mounted in it
+    Export(files::Export),
     /// Show everything about containers
     Inspect(system::Inspect),
     /// Remove all containers that don't run

@@ -332,3 +332,47 @@ fn an_ordinary_users_containers_files() {
     let expected = "C /etc\nD /etc/os-release\nC /root\nA /root/d\nA /root/d/closed\nA /root/in\n";
     let _ = brig(&["diff", "running"]).success().prints(expected);
 }
+
+#[test]
+fn what_is_exported_can_be_imported() {
+    let env = need!(with_busybox());
+    let data = env.work().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("of-the-volume"), "").unwrap();
+    let volume = format!("{}:/v", data.display());
+    let make = "echo kept > /root/mark; ln /root/mark /root/two; ln -s mark /root/link; rm /etc/os-release; sleep 600";
+    let _ =
+        env.brig(&["run", "-d", "--name", "running", "-v", &volume, "busybox", "sh", "-c", make]).success();
+    super::eventually("the file is removed", || {
+        env.brig(&["diff", "running"]).success().stdout.contains("D ")
+    });
+    let running = env.work().join("running.tar");
+    let _ = env.brig(&["export", "-o", running.to_str().unwrap(), "running"]).success().prints("");
+    let _ = env.brig(&["stop", "-t", "0", "running"]).success();
+    let stopped = env.work().join("stopped.tar");
+    let _ = env.brig(&["export", "-o", stopped.to_str().unwrap(), "running"]).success();
+    assert!(fs::read(&running).unwrap() == fs::read(&stopped).unwrap(), "running or not makes a difference");
+    assert!(!env.brig(&["export", "running"]).success().stdout.is_empty());
+    let mut archive = tar::Archive::new(fs::File::open(&running).unwrap());
+    let names: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().into_owned()).collect();
+    let has = |name: &str| names.iter().any(|path| path == Path::new(name));
+    assert!(has("root/mark") && has("v") && has("proc"), "{names:?}");
+    assert!(!has("v/of-the-volume") && !has("etc/os-release") && !has("proc/self") && !has("dev/null"));
+    let _ = env.command(&["export", "running"]).run_on_terminal("").fails().shows("terminal");
+
+    let change = ["-c", "CMD [\"cat\", \"/root/mark\"]", "-c", "ENV PATH=/bin", "-m", "by hand"];
+    let import = [&["import"][..], &change, &[running.to_str().unwrap(), "imported:v1"]].concat();
+    let id = env.brig(&import).success().line().to_owned();
+    assert!(id.starts_with("sha256:"), "{id}");
+    let _ = env.brig(&["run", "--rm", "imported:v1"]).success().prints("kept\n");
+    let _ = env.brig(&["run", "--rm", &id[7..19], "cat", "/root/link"]).success().prints("kept\n");
+    // From standard input, compressed, without a name.
+    let gzip = std::process::Command::new("gzip").arg("-kc").arg(&running).output().unwrap().stdout;
+    let id = env.command(&["import", "-"]).stdin(gzip).run().success().line().to_owned();
+    let _ = env.brig(&["run", "--rm", &id, "/bin/cat", "/root/two"]).success().prints("kept\n");
+    let _ = env.command(&["import", "-", "x"]).stdin("no tar".repeat(200)).run().fails().says("not a tar");
+    let _ = env.brig(&["import", "https://example.com/x.tar"]).fails().says("download it first");
+    let _ = env.brig(&["import", "missing.tar"]).fails().says("missing.tar");
+    let _ = env.brig(&["import", "-c", "RUN x", running.to_str().unwrap()]).fails().says("RUN x");
+    let _ = env.brig(&["fsck"]).success();
+}

@@ -1,10 +1,10 @@
 //! Verbs on a container's files.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brig_engine::{Copied, CopyOptions, Error, Result};
+use brig_engine::{Copied, CopyOptions, Digest, Error, ImportOptions, Result};
 use clap::Args;
 
 use super::Context;
@@ -122,6 +122,82 @@ impl Diff {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Write a container's file system to a tar, without what is mounted in it
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Name or id
+    container: String,
+}
+
+impl Export {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let engine = context.engine()?;
+        match self.output {
+            Some(path) => engine.export_to_file(&self.container, &path)?,
+            None if terminal::stdout_is_terminal() => {
+                return Err(Error::Unsupported {
+                    what: "an archive on the terminal".into(),
+                    reason: "give --output FILE, or redirect standard output".into(),
+                });
+            }
+            None => engine.export(&self.container, &mut io::stdout().lock())?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Make an image of a tar with a root file system
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// Change the image's config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME
+    /// or WORKDIR, as in a Dockerfile
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// What its history says
+    #[arg(short, long)]
+    message: Option<String>,
+    /// Its platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+    /// Tar, compressed or not, or - for standard input
+    #[arg(value_name = "FILE|-")]
+    file: String,
+    /// Name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<String>,
+}
+
+impl Import {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        if ["http://", "https://"].iter().any(|scheme| self.file.starts_with(scheme)) {
+            return Err(Error::Unsupported {
+                what: "import from a URL".into(),
+                reason: format!("download it first: curl -L {} | brig import -", self.file),
+            });
+        }
+        let options = ImportOptions {
+            changes: self.change,
+            message: self.message,
+            platform: self.platform.as_deref().map(str::parse).transpose()?,
+        };
+        let path = (self.file != "-").then(|| Path::new(&self.file));
+        let (name, id) = context.engine()?.import(path, self.name.as_deref(), &options)?;
+        print_image(context, &name, &id)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// docker prints the id alone.
+fn print_image(context: &Context, name: &str, id: &Digest) -> Result<()> {
+    match context.globals.json() {
+        true => output::json(&serde_json::json!({ "Reference": name, "ID": id })),
+        false => output::line(&id.to_string()),
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Logs(verb) | Command::Container(ContainerCommand::Logs(verb)) => verb.execute(context),
         Command::Cp(verb) | Command::Container(ContainerCommand::Cp(verb)) => verb.execute(context),
         Command::Diff(verb) | Command::Container(ContainerCommand::Diff(verb)) => verb.execute(context),
+        Command::Export(verb) | Command::Container(ContainerCommand::Export(verb)) => verb.execute(context),
+        Command::Import(verb) | Command::Image(ImageCommand::Import(verb)) => verb.execute(context),
         Command::Inspect(verb) => verb.execute(context, system::Of::Either),
         Command::Container(ContainerCommand::Inspect(verb)) => verb.execute(context, system::Of::Containers),
         Command::Image(ImageCommand::Inspect(verb)) => verb.execute(context, system::Of::Images),

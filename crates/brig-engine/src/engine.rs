@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use brig_oci::Digest;
 use brig_runtime::ExitStatus;
 use brig_runtime::files::{Change, PathStat};
 use brig_runtime::logs::{LogOptions, LogStream};
@@ -11,7 +12,7 @@ use brig_runtime::logs::{LogOptions, LogStream};
 use crate::blocking;
 use crate::containers::{ContainerInfo, Copied, CopyOptions, CreateOptions, ExecOptions};
 use crate::error::Result;
-use crate::images::{ImageDetails, ImageSummary, Wanted};
+use crate::images::{ImageDetails, ImageSummary, ImportOptions, Wanted};
 use crate::session::Session;
 use crate::threads;
 
@@ -199,6 +200,23 @@ impl Engine {
     pub async fn changes(&self, name: &str) -> Result<Vec<Change>> {
         let name = name.to_owned();
         self.call(move |engine| engine.changes(&name)).await
+    }
+
+    /// Writes all of a container's own files to a tar, without what is mounted in it.
+    pub async fn export_to_file(&self, name: &str, path: impl AsRef<Path>) -> Result<()> {
+        let (name, path) = (name.to_owned(), path.as_ref().to_owned());
+        self.call(move |engine| engine.export_to_file(&name, &path)).await
+    }
+
+    /// Makes an image of one layer from a tar; gives its name and its id.
+    pub async fn import(
+        &self,
+        path: impl AsRef<Path>,
+        name: Option<&str>,
+        options: ImportOptions,
+    ) -> Result<(String, Digest)> {
+        let (path, name) = (path.as_ref().to_owned(), name.map(str::to_owned));
+        self.call(move |engine| engine.import(Some(&path), name.as_deref(), &options)).await
     }
 
     /// One container as it is now.

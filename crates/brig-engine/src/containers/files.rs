@@ -65,6 +65,11 @@ impl Engine {
         to.flush().map_err(written)
     }
 
+    /// Writes all of a container's own files to a file, which appears when it is whole.
+    pub fn export_to_file(&self, name: &str, path: &Path) -> Result<()> {
+        crate::images::write_whole(path, |file| self.export(name, &mut io::BufWriter::new(file)))
+    }
+
     /// What a container has changed in its image's files, by path.
     pub fn changes(&self, name: &str) -> Result<Vec<Change>> {
         let container = self.container(name)?;

@@ -65,18 +65,7 @@ impl Archive {
     }
 
     fn stream(path: PathBuf, from: &mut dyn Read, spool_dir: &Path) -> Result<Self> {
-        let head = head(from).map_err(Error::io("read", &path))?;
-        let whole = head.as_slice().chain(from);
-        let decoder: Box<dyn Read> = match Compression::of(&head) {
-            Compression::None => Box::new(whole),
-            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-            Compression::Zstd => Box::new(zstd_decoder(whole).map_err(Error::io("read", &path))?),
-            Compression::Other { name, command } => {
-                let problem = format!("it is compressed with {name}: decompress it first, with `{command}`");
-                return Err(Error::Archive { path, problem });
-            }
-        };
-        let file = spool(decoder, &path, spool_dir, MAX_SPOOLED)?;
+        let file = spool(decompressed(&path, from)?, &path, spool_dir, MAX_SPOOLED)?;
         Self::tar(path, file)
     }
 
@@ -139,6 +128,22 @@ impl Archive {
     pub(super) fn problem(&self, problem: impl Into<String>) -> Error {
         Error::Archive { path: self.path.clone(), problem: problem.into() }
     }
+}
+
+/// What a stream holds, decompressed where it is compressed. `path` is what errors call it.
+pub(super) fn decompressed<'a>(path: &Path, from: &'a mut dyn Read) -> Result<Box<dyn Read + 'a>> {
+    let head = head(from).map_err(Error::io("read", path))?;
+    let compression = Compression::of(&head);
+    let whole = io::Cursor::new(head).chain(from);
+    Ok(match compression {
+        Compression::None => Box::new(whole),
+        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        Compression::Zstd => Box::new(zstd_decoder(whole).map_err(Error::io("read", path))?),
+        Compression::Other { name, command } => {
+            let problem = format!("it is compressed with {name}: decompress it first, with `{command}`");
+            return Err(Error::Archive { path: path.into(), problem });
+        }
+    })
 }
 
 fn follow(entries: &HashMap<String, Entry>, name: &str) -> Option<(u64, u64)> {

@@ -1,10 +1,13 @@
 //! Images: finding, listing, naming, moving and removing them.
 
 mod archive;
+mod change;
 mod choose;
+mod import;
 mod inspect;
 mod list;
 mod load;
+mod made;
 #[cfg(feature = "registry")]
 mod pull;
 #[cfg(feature = "registry")]
@@ -16,6 +19,7 @@ mod tar_index;
 mod unpack;
 
 pub use choose::Wanted;
+pub use import::ImportOptions;
 pub use inspect::ImageDetails;
 pub use list::ImageSummary;
 #[cfg(feature = "registry")]
@@ -23,3 +27,4 @@ pub use pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use push::PushOptions;
 pub use resolve::ResolvedImage;
+pub(crate) use save::write_whole;

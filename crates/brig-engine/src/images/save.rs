@@ -22,26 +22,10 @@ impl Engine {
             let found = self.find_image(name)?;
             images.push((found.reference, found.descriptor));
         }
-        let Some(path) = path else {
-            return self.write_archive(&images, io::stdout().lock());
-        };
-        // A device or a pipe is written to: a rename would put a file in its place, of `/dev/null` too.
-        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-            let file = File::options().write(true).open(path).map_err(Error::io("write", path))?;
-            return self.write_archive(&images, file);
+        match path {
+            Some(path) => write_whole(path, |file| self.write_archive(&images, file)),
+            None => self.write_archive(&images, io::stdout().lock()),
         }
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}.part", std::process::id()));
-        let temporary = Path::new(&temporary);
-        let file = File::create(temporary).map_err(Error::io("write", temporary))?;
-        let written = self
-            .write_archive(&images, file)
-            .and_then(|()| std::fs::rename(temporary, path).map_err(Error::io("write", path)));
-        if written.is_err() {
-            // The first error is the one to tell.
-            let _ = std::fs::remove_file(temporary);
-        }
-        written
     }
 
     fn write_archive(&self, images: &[(Reference, Descriptor)], to: impl Write) -> Result<()> {
@@ -74,6 +58,25 @@ impl Engine {
         archive.document("oci-layout", &json!({ "imageLayoutVersion": "1.0.0" }))?;
         archive.finish()
     }
+}
+
+/// Writes a file that appears when it is whole.
+pub(crate) fn write_whole(path: &Path, write: impl FnOnce(File) -> Result<()>) -> Result<()> {
+    // A device or a pipe is written to: a rename would put a file in its place, of `/dev/null` too.
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return write(File::options().write(true).open(path).map_err(Error::io("write", path))?);
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.part", std::process::id()));
+    let temporary = Path::new(&temporary);
+    let file = File::create(temporary).map_err(Error::io("write", temporary))?;
+    let written =
+        write(file).and_then(|()| std::fs::rename(temporary, path).map_err(Error::io("write", path)));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = std::fs::remove_file(temporary);
+    }
+    written
 }
 
 struct Writer<'a, W: Write> {
