@@ -174,6 +174,8 @@ pub(crate) enum Command {
     Diff(files::Diff),
     /// Write a container's file system to a tar, without what is mounted in it
     Export(files::Export),
+    /// Make an image of a container: its image, and what the container has changed
+    Commit(files::Commit),
     /// Show everything about containers or images
     Inspect(system::Inspect),
     /// Download an image
@@ -192,6 +194,8 @@ pub(crate) enum Command {
     Save(image::Save),
     /// Make an image of a tar with a root file system
     Import(files::Import),
+    /// Show how an image came about
+    History(image::History),
     /// Print what happened, and what happens
     Events(events::Events),
     /// Check the store, and mend it
@@ -254,6 +258,8 @@ pub(crate) enum ImageCommand {
     Save(image::Save),
     /// Make an image of a tar with a root file system
     Import(files::Import),
+    /// Show how an image came about
+    History(image::History),
     /// Show everything about images
     Inspect(system::Inspect),
     /// Remove images without a name, or all that no container uses
@@ -305,6 +311,8 @@ pub(crate) enum ContainerCommand {
     Diff(files::Diff),
     /// Write a container's file system to a tar, without what is mounted in it
     Export(files::Export),
+    /// Make an image of a container: its image, and what the container has changed
+    Commit(files::Commit),
     /// Show everything about containers
     Inspect(system::Inspect),
     /// Remove all containers that don't run

@@ -376,3 +376,148 @@ fn what_is_exported_can_be_imported() {
     let _ = env.brig(&["import", "-c", "RUN x", running.to_str().unwrap()]).fails().says("RUN x");
     let _ = env.brig(&["fsck"]).success();
 }
+
+/// The names in the uppermost layer of an image, with their headers' modes.
+fn upper_layer(env: &TestEnv, name: &str) -> Vec<(String, u32)> {
+    let details = env.brig(&["image", "inspect", name]).success().json();
+    let digest =
+        details[0]["Layers"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap().to_owned();
+    let blob = env.root().join("blobs").join(digest.replace(':', "/"));
+    let unzipped =
+        std::process::Command::new("gzip").arg("-dc").stdin(fs::File::open(blob).unwrap()).output();
+    let mut archive = tar::Archive::new(std::io::Cursor::new(unzipped.unwrap().stdout));
+    let entries = archive.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        (path, entry.header().mode().unwrap())
+    });
+    entries.collect()
+}
+
+#[test]
+fn a_container_becomes_an_image() {
+    let env = need!(with_busybox());
+    let files = LayerBuilder::new()
+        .dir("d/", 0o755)
+        .file("d/gone", 0o644, "1")
+        .file("d/kept", 0o644, "1")
+        .dir("o/", 0o755)
+        .file("o/old", 0o644, "1");
+    let image = image::busybox().unwrap().files(files).env(&["PATH=/bin", "KEPT=yes"]).cmd(&["true"]).build();
+    load(&env, &image, "base");
+    let script = "rm /d/gone; rm -r /o; mkdir /o; echo new > /o/new; echo x > /one; ln /one /two; chmod 4750 /one; \
+                  mkfifo /pipe; ln -s one /link; : >> /d/kept; sleep 600";
+    let _ = env.brig(&["run", "-d", "--name", "worker", "base", "sh", "-c", script]).success();
+    super::eventually("it is done", || env.brig(&["diff", "worker"]).success().stdout.contains("/pipe"));
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let change =
+        ["-c", "CMD [\"sh\", \"-c\", \"ls /d /o; cat /two; echo $KEPT $MORE\"]", "-c", "ENV MORE=too"];
+    let flags = ["-a", "me", "-m", "by hand"];
+    let commit = [&["commit"][..], &flags, &change, &["worker", "made:v1"]].concat();
+    let id = env.brig(&commit).success().line().to_owned();
+    assert!(id.starts_with("sha256:"), "{id}");
+    let _ = env.brig(&["exec", "worker", "true"]).success();
+    let _ = env.brig(&["run", "--rm", "made:v1"]).success().prints("/d:\nkept\n\n/o:\nnew\nx\nyes too\n");
+
+    let layer = upper_layer(&env, "made:v1");
+    let names: Vec<_> = layer.iter().map(|(name, _)| name.trim_end_matches('/')).collect();
+    let expected = ["d", "d/.wh.gone", "link", "o", "o/.wh..wh..opq", "o/new", "one", "pipe", "two"];
+    assert_eq!(names, expected);
+    assert_eq!(layer[6].1 & 0o7777, 0o4750);
+
+    let history = env.brig(&["--format", "json", "history", "made:v1"]).success().json();
+    assert_eq!(history[0]["Comment"], "by hand", "{history}");
+    assert_eq!(history[0]["ID"].as_str().unwrap(), &id[7..19]);
+    let table = env.brig(&["history", "made:v1"]).success();
+    let lines: Vec<_> = table.stdout.lines().collect();
+    assert!(lines[1].starts_with(&id[7..19]) && lines[1].contains("by hand"), "{}", table.stdout);
+    assert!(lines[2..].iter().all(|line| line.starts_with("<missing>")), "{}", table.stdout);
+    let quiet = env.brig(&["history", "-q", "--no-trunc", "made:v1"]).success();
+    assert_eq!(quiet.stdout.lines().next(), Some(id.as_str()));
+
+    // A commit of a commit, of a stopped container, without a name.
+    let _ = env
+        .brig(&["run", "--name", "second", "made:v1", "sh", "-c", "rm /o/new; echo 2 > /second"])
+        .success();
+    let second = env.brig(&["commit", "second"]).success().line().to_owned();
+    let _ =
+        env.brig(&["run", "--rm", &second, "sh", "-c", "ls /o; cat /second /two"]).success().prints("2\nx\n");
+    // Without a change, the layer is empty, and the image runs.
+    let _ = env.brig(&["create", "--name", "same", "made:v1"]).success();
+    let _ = env.brig(&["commit", "same", "same"]).success();
+    assert_eq!(upper_layer(&env, "same"), []);
+    let _ = env.brig(&["run", "--rm", "same"]).success();
+    let _ = env.brig(&["commit", "-c", "COPY a b", "same"]).fails().says("COPY a b");
+    let _ = env.brig(&["commit", "same", "Bad Name"]).fails();
+    let _ = env.brig(&["fsck"]).success();
+
+    // Others read it.
+    let registry = env.registry();
+    let name = registry.reference("made:v1");
+    let _ = env.brig(&["tag", "made:v1", &name]).success();
+    let _ = env.brig(&["push", "-q", &name]).success();
+    let _ = env.brig(&["rmi", "-f", &name, "made:v1"]).success();
+    let _ = env.brig(&["run", "--rm", "--pull", "always", &name]).success().shows("yes too");
+}
+
+#[test]
+fn what_was_committed_is_read_by_others() {
+    let env = need!(with_busybox());
+    let skopeo = need!(brig_testing::need_tool("skopeo"));
+    let _ = env
+        .brig(&["run", "--name", "worker", "busybox", "sh", "-c", "rm /etc/os-release; echo x > /x"])
+        .success();
+    let _ = env.brig(&["commit", "worker", "made"]).success();
+    let source = format!("oci:{}:docker.io/library/made:latest", env.root().display());
+    let target = format!("oci:{}:made", env.work().join("copy").display());
+    let _ = env.program(skopeo, &["copy", "-q", &source, &target]).run().success();
+    let umoci = need!(brig_testing::need_tool("umoci"));
+    let image = format!("{}:made", env.work().join("copy").display());
+    let bundle = env.work().join("bundle");
+    let _ = env
+        .program(umoci, &["unpack", "--rootless", "--image", &image, bundle.to_str().unwrap()])
+        .run()
+        .success();
+    assert_eq!(fs::read_to_string(bundle.join("rootfs/x")).unwrap(), "x\n");
+    assert!(!bundle.join("rootfs/etc/os-release").exists() && bundle.join("rootfs/etc/passwd").exists());
+}
+
+#[test]
+fn a_wasm_container_becomes_an_image() {
+    let env = env();
+    let wasm = need!(Guest::FILES.module());
+    let files = LayerBuilder::new().dir("etc/", 0o755).file("etc/motd", 0o644, "hello");
+    load(&env, &image::wasm_compat(&wasm, Platform::wasi()).files(files).build(), "app");
+    let _ = env.brig(&["run", "--name", "writer", "app", "write", "/etc/new", "text"]).success();
+    let _ = env.brig(&["commit", "writer", "made"]).success();
+    let _ = env.brig(&["run", "--rm", "made", "read", "/etc/new"]).success().shows("text");
+    let exported = env.work().join("out.tar");
+    let _ = env.brig(&["export", "-o", exported.to_str().unwrap(), "writer"]).success();
+    let mut archive = tar::Archive::new(fs::File::open(exported).unwrap());
+    let found =
+        archive.entries().unwrap().any(|entry| entry.unwrap().path().unwrap() == Path::new("etc/new"));
+    assert!(found);
+    env.write("guest.wasm", &wasm);
+    let _ = env.brig(&["create", "--name", "bare", "./guest.wasm"]).success();
+    let _ = env.brig(&["commit", "bare", "x"]).fails().says("bare file");
+}
+
+#[test]
+fn an_ordinary_users_container_becomes_an_image() {
+    need!(need_rootless());
+    let env = env();
+    let brig = |args: &[&str]| env.brig_as_user(ORDINARY_USER, args);
+    env.write_for_user(ORDINARY_USER, "busybox.tar", need!(image::busybox()).build().oci_archive(None));
+    let _ = brig(&["load", "-q", "-i", "busybox.tar", "--tag", "busybox"]).success();
+    let script = "echo x > /root/closed; chmod 0 /root/closed; rm /etc/os-release; rm -r /home; mkdir /home; sleep 600";
+    let _ = brig(&["run", "-d", "--name", "worker", "busybox", "sh", "-c", script]).success();
+    super::eventually("it is done", || brig(&["diff", "worker"]).success().stdout.contains("C /home"));
+    let _ = brig(&["commit", "worker", "made"]).success();
+    let _ = brig(&["rm", "-f", "worker"]).success();
+    let script = "cat /root/closed; ls /home; test ! -e /etc/os-release; stat -c %u:%a /root/closed";
+    let _ = brig(&["run", "--rm", "made", "sh", "-c", script]).success().prints("x\n0:0\n");
+    let _ = brig(&["create", "--name", "again", "made"]).success();
+    let _ = brig(&["export", "-o", "out.tar", "again"]).success();
+    let _ = brig(&["import", "out.tar", "imported"]).success();
+    let _ = brig(&["run", "--rm", "imported", "/bin/cat", "/root/closed"]).success().prints("x\n");
+}

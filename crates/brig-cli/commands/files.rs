@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use brig_engine::{Copied, CopyOptions, Digest, Error, ImportOptions, Result};
+use brig_engine::{CommitOptions, Copied, CopyOptions, Digest, Error, ImportOptions, Result};
 use clap::Args;
 
 use super::Context;
@@ -189,6 +189,48 @@ impl Import {
         let path = (self.file != "-").then(|| Path::new(&self.file));
         let (name, id) = context.engine()?.import(path, self.name.as_deref(), &options)?;
         print_image(context, &name, &id)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Make an image of a container: its image, and what the container has changed
+#[derive(Args, Debug)]
+pub(crate) struct Commit {
+    /// Who made it
+    #[arg(short, long)]
+    author: Option<String>,
+    /// Change the image's config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME
+    /// or WORKDIR, as in a Dockerfile
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// What its history says
+    #[arg(short, long)]
+    message: Option<String>,
+    /// Pause the container meanwhile, if it runs [default: true, where it can be]
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pause: Option<bool>,
+    /// Name or id
+    container: String,
+    /// Name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<String>,
+}
+
+impl Commit {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let options = CommitOptions {
+            author: self.author,
+            changes: self.change,
+            message: self.message,
+            pause: self.pause,
+        };
+        let committed = context.engine()?.commit(&self.container, self.name.as_deref(), &options)?;
+        if committed.ran_on {
+            output::note(
+                "brig: the container couldn't be paused: files that it wrote meanwhile may be half written",
+            );
+        }
+        print_image(context, &committed.name, &committed.id)?;
         Ok(ExitCode::SUCCESS)
     }
 }

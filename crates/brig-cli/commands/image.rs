@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{ImageSummary, Platform, PullOptions, PushOptions, ResolvedImage, Result, Wanted};
+use brig_engine::{
+    HistoryEntry, ImageSummary, Platform, PullOptions, PushOptions, ResolvedImage, Result, Wanted,
+};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -293,4 +295,88 @@ impl Save {
         context.engine()?.save(&self.images, self.output.as_deref())?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Show how an image came about
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    /// Print sizes and times for people [default: true]
+    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    human: bool,
+    /// Don't shorten ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Choose an image by platform
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Reference or id
+    image: String,
+}
+
+/// docker's fields of `history`.
+const HISTORY: Fields = &[
+    ("ID", "IMAGE"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("Size", "SIZE"),
+    ("Comment", "COMMENT"),
+];
+
+impl History {
+    pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
+        let wanted = Wanted { platform: self.platform.clone(), kind: None };
+        let entries = context.engine()?.history(&self.image, &wanted)?;
+        let columns = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
+        let mut list = Rows::new(HISTORY, &columns).shortening(&["CreatedBy"]);
+        entries.iter().for_each(|entry| list.row(self.values(entry)));
+        list.print(context, self.quiet.then_some("ID"))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn values(&self, entry: &HistoryEntry) -> Value {
+        let time = entry.created.map_or_else(|| "N/A".into(), |time| time.to_string());
+        json!({
+            "ID": self.id(entry),
+            "CreatedSince": self.created(entry),
+            "CreatedAt": time,
+            "CreatedBy": shortened(&entry.created_by, if self.no_trunc { usize::MAX } else { 45 }),
+            "Size": self.size(entry),
+            "Comment": entry.comment,
+        })
+    }
+
+    /// Steps before the last one are no images any more.
+    fn id(&self, entry: &HistoryEntry) -> String {
+        match &entry.id {
+            Some(id) if self.no_trunc => id.clone(),
+            Some(id) => id.split_once(':').map_or(id.as_str(), |(_, hex)| hex).chars().take(12).collect(),
+            None => "<missing>".into(),
+        }
+    }
+
+    fn created(&self, entry: &HistoryEntry) -> String {
+        match entry.created {
+            None => "N/A".into(),
+            Some(time) if self.human => table::ago(time.elapsed()),
+            Some(time) => time.to_string(),
+        }
+    }
+
+    fn size(&self, entry: &HistoryEntry) -> String {
+        if self.human { table::size(entry.size) } else { entry.size.to_string() }
+    }
+}
+
+/// On one line, and not longer than this.
+fn shortened(text: &str, length: usize) -> String {
+    let text = text.replace(['\n', '\t'], " ");
+    if text.chars().count() <= length {
+        return text;
+    }
+    format!("{}…", text.chars().take(length - 1).collect::<String>())
 }

@@ -70,6 +70,8 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Diff(verb) | Command::Container(ContainerCommand::Diff(verb)) => verb.execute(context),
         Command::Export(verb) | Command::Container(ContainerCommand::Export(verb)) => verb.execute(context),
         Command::Import(verb) | Command::Image(ImageCommand::Import(verb)) => verb.execute(context),
+        Command::Commit(verb) | Command::Container(ContainerCommand::Commit(verb)) => verb.execute(context),
+        Command::History(verb) | Command::Image(ImageCommand::History(verb)) => verb.execute(context),
         Command::Inspect(verb) => verb.execute(context, system::Of::Either),
         Command::Container(ContainerCommand::Inspect(verb)) => verb.execute(context, system::Of::Containers),
         Command::Image(ImageCommand::Inspect(verb)) => verb.execute(context, system::Of::Images),

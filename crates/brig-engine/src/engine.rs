@@ -12,7 +12,9 @@ use brig_runtime::logs::{LogOptions, LogStream};
 use crate::blocking;
 use crate::containers::{ContainerInfo, Copied, CopyOptions, CreateOptions, ExecOptions};
 use crate::error::Result;
-use crate::images::{ImageDetails, ImageSummary, ImportOptions, Wanted};
+use crate::images::{
+    CommitOptions, Committed, HistoryEntry, ImageDetails, ImageSummary, ImportOptions, Wanted,
+};
 use crate::session::Session;
 use crate::threads;
 
@@ -217,6 +219,23 @@ impl Engine {
     ) -> Result<(String, Digest)> {
         let (path, name) = (path.as_ref().to_owned(), name.map(str::to_owned));
         self.call(move |engine| engine.import(Some(&path), name.as_deref(), &options)).await
+    }
+
+    /// Makes an image of a container's image and what the container has changed.
+    pub async fn commit(
+        &self,
+        container: &str,
+        name: Option<&str>,
+        options: CommitOptions,
+    ) -> Result<Committed> {
+        let (container, name) = (container.to_owned(), name.map(str::to_owned));
+        self.call(move |engine| engine.commit(&container, name.as_deref(), &options)).await
+    }
+
+    /// How an image came about, newest first.
+    pub async fn history(&self, name: &str, wanted: Wanted) -> Result<Vec<HistoryEntry>> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.history(&name, &wanted)).await
     }
 
     /// One container as it is now.

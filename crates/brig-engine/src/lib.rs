@@ -47,7 +47,9 @@ pub use doctor::{Check, Verdict, doctor};
 pub use engine::{Engine, EngineOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use events::Events;
-pub use images::{ImageDetails, ImageSummary, ImportOptions, ResolvedImage, Wanted};
+pub use images::{
+    CommitOptions, Committed, HistoryEntry, ImageDetails, ImageSummary, ImportOptions, ResolvedImage, Wanted,
+};
 #[cfg(feature = "registry")]
 pub use images::{PullOptions, PushOptions};
 pub use progress::{Progress, ProgressSink};

@@ -87,6 +87,13 @@ impl Engine {
         Ok(changes)
     }
 
+    /// Writes what a container has changed in its image's files, as the tar of a layer.
+    pub(crate) fn write_layer(&self, container: &ContainerInfo, to: &mut dyn Write) -> Result<()> {
+        let located = self.layers_of(container)?;
+        let write = |bytes: &[u8]| to.write_all(bytes).map_err(written);
+        self.operate(Side::Container(container), &located, Operation::Layer, write).map(drop)
+    }
+
     /// Runs an operation, and hands on what comes out of it.
     pub(super) fn operate(
         &self,

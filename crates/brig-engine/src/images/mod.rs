@@ -3,6 +3,8 @@
 mod archive;
 mod change;
 mod choose;
+mod commit;
+mod history;
 mod import;
 mod inspect;
 mod list;
@@ -19,6 +21,8 @@ mod tar_index;
 mod unpack;
 
 pub use choose::Wanted;
+pub use commit::{CommitOptions, Committed};
+pub use history::HistoryEntry;
 pub use import::ImportOptions;
 pub use inspect::ImageDetails;
 pub use list::ImageSummary;
