@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     change, container, demo, doctor, events, files, generate, image, info, logs, prune, ps, run, system,
-    version, watch,
+    update, version, watch,
 };
 use crate::format::Format;
 
@@ -166,6 +166,8 @@ pub(crate) enum Command {
     Top(watch::Top),
     /// Show what containers take, as it changes
     Stats(watch::Stats),
+    /// Change limits of containers
+    Update(update::Update),
     /// Print what a container printed
     Logs(logs::Logs),
     /// Copy files between a container and this machine
@@ -303,6 +305,8 @@ pub(crate) enum ContainerCommand {
     Top(watch::Top),
     /// Show what containers take, as it changes
     Stats(watch::Stats),
+    /// Change limits of containers
+    Update(update::Update),
     /// Print what a container printed
     Logs(logs::Logs),
     /// Copy files between a container and this machine

@@ -258,5 +258,60 @@ fn a_container_says_how_it_wants_to_be_stopped() {
     assert_eq!(document[0]["Config"]["StopTimeout"], 1);
 }
 
+#[test]
+fn limits_of_a_running_container_change_at_once() {
+    let env = need!(with_limits());
+    for (kind, what) in sleepers(&env) {
+        start(&env, kind, &["-m", "64m", "--pids-limit", "50", "--cpus", "0.5"], &what);
+        let update = |flags: &[&str]| env.brig(&[&["update"], flags, &[kind]].concat());
+        let _ = update(&["-m", "256m", "--cpus", "0.25", "--pids-limit", "-1"])
+            .success()
+            .prints(&format!("{kind}\n"));
+        has(&env, kind, ("memory.limit_in_bytes", "268435456"), ("memory.max", "268435456"));
+        has(&env, kind, ("cpu.cfs_quota_us", "25000"), ("cpu.max", "25000 100000"));
+        has(&env, kind, ("pids.max", "max"), ("pids.max", "max"));
+        let _ = update(&["-m", "128m", "--memory-swap", "128m"]).success();
+        has(&env, kind, ("memory.limit_in_bytes", "134217728"), ("memory.max", "134217728"));
+        has(&env, kind, ("memory.memsw.limit_in_bytes", "134217728"), ("memory.swap.max", "0"));
+        let config = || env.brig(&["inspect", kind]).success().json()[0]["HostConfig"].clone();
+        assert_eq!(
+            (config()["Memory"].as_u64(), config()["NanoCpus"].as_u64()),
+            (Some(128 << 20), Some(250_000_000))
+        );
+        assert_eq!(config()["PidsLimit"], serde_json::Value::Null);
+        // What fails changes nothing.
+        let before = config();
+        let _ = update(&["-m", "256m"]).exits(1).says("larger than the memory limit");
+        let _ = update(&["-m", "64m", "--memory-swap", "64m", "--cpu-quota", "5000"])
+            .exits(1)
+            .says("cannot both be set");
+        if setting(&env, kind, "cpuset.cpus", "cpuset.cpus").is_none() {
+            let _ = update(&["--pids-limit", "7", "--cpuset-cpus", "0"]).exits(1).says("controller `cpuset`");
+        }
+        assert_eq!(config(), before);
+        has(&env, kind, ("memory.limit_in_bytes", "134217728"), ("memory.max", "134217728"));
+        has(&env, kind, ("pids.max", "max"), ("pids.max", "max"));
+        let _ = env.brig(&["rm", "-f", kind]).success();
+    }
+}
+
+#[test]
+fn limits_of_a_stopped_container_hold_at_its_next_start() {
+    let env = need!(with_limits());
+    for (kind, what) in sleepers(&env) {
+        start(&env, kind, &[], &what);
+        let _ = env.brig(&["kill", kind]).success();
+        let _ = env.brig(&["wait", kind]).success();
+        let _ = env.brig(&["update", "-m", "64m", "-c", "512", kind]).success();
+        let _ = env.brig(&["start", kind]).success();
+        has(&env, kind, ("memory.limit_in_bytes", "67108864"), ("memory.max", "67108864"));
+        has(&env, kind, ("cpu.shares", "512"), ("cpu.weight", "20"));
+        let _ = env.brig(&["update", kind]).exits(1).says("one or more flags");
+        let _ = env.brig(&["update", "-m", "5m", kind, "not-there"]).exits(1).says("no such container");
+        has(&env, kind, ("memory.limit_in_bytes", "67108864"), ("memory.max", "67108864"));
+        let _ = env.brig(&["rm", "-f", kind]).success();
+    }
+}
+
 /// Runs for ever.
 const SPIN: &str = r#"(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))"#;

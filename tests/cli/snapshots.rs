@@ -14,6 +14,7 @@ fn snapshot(name: &str, text: &str) {
     settings.add_filter(r"\b(Less than a second|\d+ (seconds?|years)) ago", "[ago]");
     settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC", "[time]");
     settings.add_filter(r"\b(amd64|arm64)\b", "[arch]");
+    settings.add_filter(r#"("LogPath": ")[^"]*/containers/"#, "$1[root]/containers/");
     // Columns are as wide as what was replaced.
     settings.add_filter(r"(?m)(\S)   +", "$1   ");
     settings.bind(|| insta::assert_snapshot!(name, text));

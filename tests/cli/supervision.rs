@@ -311,3 +311,35 @@ fn a_run_directory_of_nobody_is_removed_by_the_next_look() {
     assert!(!of_nobody.exists());
     assert_eq!(fs::read_dir(&run).unwrap().count(), 1);
 }
+
+#[test]
+fn what_update_changes_holds_for_the_next_payload_too() {
+    need!(need_root());
+    let env = need!(with_busybox());
+    let script = "test -e /tmp/been && sleep 60; touch /tmp/been; sleep 1; exit 1";
+    let run = ["run", "-d", "--name", "grown", "--memory", "64m", "busybox", "sh", "-c", script];
+    let _ = env.brig(&run).success();
+    let _ =
+        env.brig(&["update", "--restart", "always", "--memory", "80m", "grown"]).success().prints("grown\n");
+    eventually("it was started again", || inspect(&env, "grown")["RestartCount"] == 1);
+    let document = inspect(&env, "grown");
+    assert_eq!(
+        (&document["HostConfig"]["Memory"], &document["State"]["Status"]),
+        (&(80 << 20).into(), &"running".into())
+    );
+    let state: Value = serde_json::from_slice(
+        &fs::read(env.root().join("containers").join(document["Id"].as_str().unwrap()).join("state.json"))
+            .unwrap(),
+    )
+    .unwrap();
+    let limits = ["memory.limit_in_bytes", "memory.max"];
+    let mut limit = String::new();
+    for dir in state["cgroups"].as_array().unwrap() {
+        for file in limits {
+            limit += &fs::read_to_string(format!("{}/{file}", dir.as_str().unwrap())).unwrap_or_default();
+        }
+    }
+    assert_eq!(limit.trim(), (80 << 20).to_string());
+    let _ = env.brig(&["update", "--restart", "no", "grown"]).success();
+    let _ = env.brig(&["rm", "-f", "grown"]).success();
+}

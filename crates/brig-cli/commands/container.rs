@@ -13,7 +13,7 @@ use crate::{attach, error, output, table, terminal};
 
 /// Does something to each of several containers: prints the name of each that it was done to, goes on after a
 /// failure, and fails at the end if there was one.
-pub(super) fn each(
+pub(crate) fn each(
     names: &[String],
     context: &Context,
     action: impl Fn(&str) -> Result<Option<String>>,

@@ -19,6 +19,7 @@ pub(crate) mod ps;
 pub(crate) mod run;
 mod supervision;
 pub(crate) mod system;
+pub(crate) mod update;
 mod values;
 pub(crate) mod version;
 pub(crate) mod watch;
@@ -65,6 +66,7 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Attach(verb) | Command::Container(ContainerCommand::Attach(verb)) => verb.execute(context),
         Command::Ps(verb) | Command::Container(ContainerCommand::Ls(verb)) => verb.execute(context),
         Command::Rm(verb) | Command::Container(ContainerCommand::Rm(verb)) => verb.execute(context),
+        Command::Update(verb) | Command::Container(ContainerCommand::Update(verb)) => verb.execute(context),
         Command::Logs(verb) | Command::Container(ContainerCommand::Logs(verb)) => verb.execute(context),
         Command::Cp(verb) | Command::Container(ContainerCommand::Cp(verb)) => verb.execute(context),
         Command::Diff(verb) | Command::Container(ContainerCommand::Diff(verb)) => verb.execute(context),

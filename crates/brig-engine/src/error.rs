@@ -231,6 +231,16 @@ pub enum Error {
         #[source]
         source: brig_runtime::client::ClientError,
     },
+    /// The limits of a running container can't be changed; nothing was.
+    #[cfg(feature = "linux")]
+    #[error("container `{name}` keeps its limits")]
+    Update {
+        /// The container.
+        name: String,
+        /// Why.
+        #[source]
+        source: brig_linux::UpdateError,
+    },
     /// Neither a container nor an image has this name.
     #[error("no such container or image: `{name}`")]
     NoSuchObject {

@@ -53,6 +53,8 @@ impl Error {
             Self::Auth(_) => ErrorKind::Invalid,
             #[cfg(feature = "linux")]
             Self::Linux(source) => linux_kind(source),
+            #[cfg(feature = "linux")]
+            Self::Update { .. } => ErrorKind::Io,
             #[cfg(feature = "wasm")]
             Self::NotRunnable { .. } => ErrorKind::NotRunnable,
             #[cfg(feature = "wasm")]

@@ -102,7 +102,7 @@ fn supervisor(id: &str, dir: &Path, container: &Path, run_dir: &Path) -> Supervi
         attach: true,
         stdin_open: false,
         tty: None,
-        log: false,
+        log: None,
         timeout_ms: None,
         stop_signal: 15,
         auto_remove: false,

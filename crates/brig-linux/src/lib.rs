@@ -26,6 +26,7 @@ mod plan;
 pub mod probe;
 pub mod seccomp;
 mod sys;
+mod update;
 
 pub use brig_runtime::plan::RootFs;
 pub use capabilities::{capability, own_capabilities};
@@ -39,3 +40,4 @@ pub use helper::{Helper, HelperError, Spawned};
 pub use host::{CgroupMode, Cgroups, Host};
 pub use init::put_init_before;
 pub use plan::{HostOptions, PlanError, plan_linux};
+pub use update::{CgroupUpdate, UpdateError, plan_update, set_limits};

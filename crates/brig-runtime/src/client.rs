@@ -187,9 +187,9 @@ impl Supervisor {
         self.done("resume", &Request::Resume)
     }
 
-    /// Tells that `spec.json` has changed.
-    pub fn reload(&mut self) -> Result<(), ClientError> {
-        self.done("reload", &Request::Reload)
+    /// Tells that `spec.json` has changed, and these files of the container's cgroups.
+    pub fn reload(&mut self, settings: Vec<(PathBuf, String)>) -> Result<(), ClientError> {
+        self.done("reload", &Request::Reload { settings })
     }
 
     /// Tells the size of the terminal, before [`Supervisor::pump`]; during it, a [`Wake`] does.

@@ -4,7 +4,7 @@
 //! compiled filter. Bits are the kernel's own (`clone(2)`, `capabilities(7)`, `mount_setattr(2)`).
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +186,18 @@ impl CgroupPlan {
     /// All directories that belong to the container alone.
     pub fn directories(&self) -> Vec<PathBuf> {
         self.unified.iter().chain(&self.legacy).map(CgroupDir::path).collect()
+    }
+
+    /// Sets what is written to a file of one of them; a file of another directory is none of its business.
+    pub fn set(&mut self, path: &Path, value: String) {
+        let (Some(dir), Some(file)) = (path.parent(), path.file_name()) else { return };
+        let file = file.to_string_lossy();
+        for one in self.unified.iter_mut().chain(&mut self.legacy).filter(|one| one.path() == dir) {
+            match one.settings.iter_mut().find(|(name, _)| *name == file) {
+                Some((_, old)) => old.clone_from(&value),
+                None => one.settings.push((file.to_string(), value.clone())),
+            }
+        }
     }
 }
 

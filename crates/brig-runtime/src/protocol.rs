@@ -81,7 +81,11 @@ pub enum Request {
     /// Thaw. Answered by [`Response::Ok`].
     Resume,
     /// `spec.json` has changed: read name and restart policy again. Answered by [`Response::Ok`].
-    Reload,
+    Reload {
+        /// Files of the container's cgroups that were written, and what: for cgroups that are made anew.
+        #[serde(default)]
+        settings: Vec<(PathBuf, String)>,
+    },
     /// A type of a newer client.
     #[serde(other)]
     Unknown,

@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::path::PathBuf;
 
+use brig_linux::CgroupUpdate;
 use brig_runtime::client::ClientError;
 use brig_runtime::{ContainerSpec, Event};
 
@@ -11,6 +13,13 @@ use super::life::client_error;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::names;
+
+/// Files of a container's cgroups that were written: what they say now, and what they said before.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) now: CgroupUpdate,
+    pub(super) before: CgroupUpdate,
+}
 
 impl Engine {
     /// Gives a container another name.
@@ -22,10 +31,10 @@ impl Engine {
             let problem = "it is the container's name already";
             return Err(Error::invalid("container name", new, problem));
         }
-        self.edit_spec(&container, |spec| {
+        self.edit_spec(&container.spec.id, |_, spec| {
             self.link_name(&self.roots().container(&spec.id), new)?;
             spec.name = new.to_owned();
-            Ok(())
+            Ok(Written::default())
         })?;
         // From here on it has its new name; the old one would be swept by whoever wants it.
         let link = self.roots().names().join(&old);
@@ -37,27 +46,33 @@ impl Engine {
         self.record_event(&event.with("image", &container.spec.image.reference).with("oldName", old))
     }
 
-    /// Changes a container's record, one caller at a time, and tells its supervisor.
-    pub(crate) fn edit_spec(
+    /// Changes a container's record, one caller at a time, and tells its supervisor. `edit` gives what it has written of
+    /// the container's cgroups.
+    pub(super) fn edit_spec(
         &self,
-        container: &ContainerInfo,
-        edit: impl FnOnce(&mut ContainerSpec) -> Result<()>,
-    ) -> Result<ContainerSpec> {
-        let paths = self.roots().container(&container.spec.id);
+        id: &str,
+        edit: impl FnOnce(&ContainerInfo, &mut ContainerSpec) -> Result<Written>,
+    ) -> Result<()> {
+        let paths = self.roots().container(id);
         let dir = File::open(paths.dir()).map_err(Error::io("open", paths.dir()))?;
         dir.lock().map_err(Error::io("lock", paths.dir()))?;
-        let mut spec = ContainerSpec::read(&paths.spec())?;
-        edit(&mut spec)?;
-        spec.write(&paths.spec())?;
-        if container.state.state.is_active() {
-            self.tell_of_edit(container)?;
+        // As it is now that nobody else changes it.
+        let container = self.container_by_id(id)?;
+        let mut spec = container.spec.clone();
+        let written = edit(&container, &mut spec)?;
+        if let Err(error) = spec.write(&paths.spec()) {
+            written.before.undo();
+            return Err(error.into());
         }
-        Ok(spec)
+        if container.state.state.is_active() {
+            self.tell_of_edit(&container, written.now.settings().to_vec())?;
+        }
+        Ok(())
     }
 
-    fn tell_of_edit(&self, container: &ContainerInfo) -> Result<()> {
+    fn tell_of_edit(&self, container: &ContainerInfo, settings: Vec<(PathBuf, String)>) -> Result<()> {
         let told = self.supervisor(container, "change").and_then(|mut supervisor| {
-            match supervisor.reload() {
+            match supervisor.reload(settings) {
                 // One of an older brig goes on as it was; its next start knows.
                 Err(ClientError::Refused { source }) if source.code == "unsupported" => Ok(()),
                 told => told.map_err(client_error(&container.spec.name)),

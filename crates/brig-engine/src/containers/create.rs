@@ -169,7 +169,7 @@ impl Engine {
             log: log(&options.log)?,
             stop_signal: options.stop_signal.unwrap_or(source.stop_signal),
             stop_timeout: options.stop_timeout,
-            restart: restart(options)?,
+            restart: check_restart(options.restart, options.auto_remove)?,
             health: super::health::check(&source.config, &options.health)?,
             init: options.init,
             security_opt: options.security_opt.clone(),
@@ -353,12 +353,11 @@ fn mounts(volumes: &[Volume]) -> Result<Vec<MountRecord>> {
 }
 
 /// docker's rule: what goes at its end doesn't come again.
-fn restart(options: &CreateOptions) -> Result<RestartPolicy> {
-    if options.auto_remove && options.restart != RestartPolicy::No {
-        let (value, problem) = (options.restart.to_string(), "it excludes `--rm`");
-        return Err(Error::invalid("restart policy", value, problem));
+pub(super) fn check_restart(policy: RestartPolicy, auto_remove: bool) -> Result<RestartPolicy> {
+    if auto_remove && policy != RestartPolicy::No {
+        return Err(Error::invalid("restart policy", policy.to_string(), "it excludes `--rm`"));
     }
-    Ok(options.restart)
+    Ok(policy)
 }
 
 fn initial_state(spec: &ContainerSpec, options: &CreateOptions) -> Result<StateRecord> {

@@ -19,6 +19,7 @@ mod remove;
 mod size;
 mod start;
 mod tuning;
+mod update;
 #[cfg(feature = "wasm")]
 mod wasm_process;
 

@@ -1,6 +1,7 @@
 //! What clients ask for, one method a request.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use brig_runtime::protocol::{
@@ -80,7 +81,7 @@ impl Server {
             Request::Exec(request) => self.exec(index, &request),
             Request::Pause => self.pause(),
             Request::Resume => self.resume(),
-            Request::Reload => self.reload(),
+            Request::Reload { settings } => self.reload(settings),
             _ => refuse("unsupported", "this container's supervisor is older than the request"),
         }
     }
@@ -213,7 +214,7 @@ impl Server {
         self.freeze(enter::resume, State::Running, "unpause")
     }
 
-    fn reload(&mut self) -> Answer {
+    fn reload(&mut self, settings: Vec<(PathBuf, String)>) -> Answer {
         let path = self.plan.supervisor.dir.join("spec.json");
         let spec =
             ContainerSpec::read(&path).map_err(|error| ProtocolError::new("failed", error.to_string()))?;
@@ -221,6 +222,9 @@ impl Server {
         plan.restart = spec.restart;
         plan.name_file.set_file_name(&spec.name);
         self.journal.rename(&spec.name);
+        for (path, value) in settings {
+            self.plan.payload.cgroup.set(&path, value);
+        }
         done()
     }
 
