@@ -107,27 +107,34 @@ impl Command {
         }
     }
 
-    /// Whether it prints something that templates can pick from.
+    /// Whether it prints something that templates can pick from: such verbs print by `list::List` or
+    /// `Format::document`. The others refuse a template, lest it be ignored.
     fn prints_fields(&self) -> bool {
         use ContainerCommand as Container;
         use ImageCommand as Image;
         match self {
-            Self::Run(_) | Self::Create(_) | Self::Start(_) | Self::Stop(_) | Self::Restart(_) => false,
-            Self::Rename(_) | Self::Pause(_) | Self::Unpause(_) | Self::Kill(_) | Self::Wait(_) => false,
-            Self::Exec(_) | Self::Attach(_) | Self::Rm(_) | Self::Logs(_) => false,
-            Self::Rmi(_) | Self::Tag(_) | Self::Save(_) | Self::Doctor(_) | Self::Demo(_) => false,
-            Self::Image(verb) => !matches!(verb, Image::Rm(_) | Image::Tag(_) | Image::Save(_)),
-            Self::Container(
-                Container::Run(_) | Container::Create(_) | Container::Start(_) | Container::Stop(_),
-            ) => false,
-            Self::Container(
-                Container::Restart(_) | Container::Rename(_) | Container::Pause(_) | Container::Unpause(_),
-            ) => false,
-            Self::Container(
-                Container::Kill(_) | Container::Wait(_) | Container::Exec(_) | Container::Attach(_),
-            ) => false,
-            Self::Container(Container::Rm(_) | Container::Logs(_)) => false,
-            _ => true,
+            Self::Ps(_) | Self::Stats(_) | Self::Top(_) | Self::Inspect(_) | Self::Images(_) => true,
+            Self::Pull(_) | Self::Push(_) | Self::Load(_) | Self::Events(_) | Self::Info(_) => true,
+            Self::Version(_) | Self::Fsck(_) | Self::Doctor(_) | Self::History(_) => true,
+            Self::Container(verb) => {
+                matches!(
+                    verb,
+                    Container::Ls(_) | Container::Stats(_) | Container::Top(_) | Container::Inspect(_)
+                )
+            }
+            Self::Image(verb) => matches!(
+                verb,
+                Image::Ls(_)
+                    | Image::Pull(_)
+                    | Image::Push(_)
+                    | Image::Load(_)
+                    | Image::Inspect(_)
+                    | Image::History(_)
+            ),
+            Self::System(verb) => {
+                matches!(verb, SystemCommand::Df(_) | SystemCommand::Events(_) | SystemCommand::Info(_))
+            }
+            _ => false,
         }
     }
 }

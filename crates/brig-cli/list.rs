@@ -15,7 +15,8 @@
 //!
 //! Fields have docker's names and, where docker has them, docker's texts: templates of docker's then print the same. A
 //! field of `FIELDS` that a row leaves out is empty. What is dear to find out is found out only where
-//! [`List::wants`] says so. [`List::row`] is for rows without `.Label "key"`.
+//! [`List::wants`] says so. [`List::row`] is for rows without `.Label "key"`. A verb that prints a list is named in
+//! `Command::prints_fields`: the others refuse templates.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! `--format` and `--filter` of lists, documents and events.
 
-use brig_testing::image::{ImageBuilder, LayerBuilder};
-use brig_testing::{TestEnv, need};
+use brig_testing::image::{self, ImageBuilder, LayerBuilder};
+use brig_testing::{Guest, TestEnv, need};
 
 use super::{env, load, with_busybox};
 
@@ -171,6 +171,7 @@ fn wrong_templates_and_types_are_refused() {
         (&["rm", "--format", "{{.ID}}", "one"], 2, "prints no fields"),
         (&["run", "--format", "{{.ID}}", "example.com/small:v1"], 125, "prints no fields"),
         (&["images", "--tree"], 1, "--tree"),
+        (&["container", "prune", "--format", "{{.ID}}"], 2, "prints no fields"),
     ] {
         let _ = env.brig(args).exits(code).says(problem);
     }
@@ -264,6 +265,39 @@ fn sizes_are_those_of_files() {
     assert!(table.stdout.contains("SIZE") && table.stdout.contains("12kB (virtual "), "{}", table.stdout);
     let _ = env.brig(&["inspect", "-s", "-f", "{{.SizeRw}}", "writer"]).success().prints("12000\n");
     assert!(env.brig(&["inspect", "writer"]).success().json()[0]["SizeRw"].is_null());
+}
+
+#[test]
+fn containers_of_wasm_are_listed_as_others() {
+    let env = with_containers();
+    let module = need!(Guest::HELLO.module());
+    load(&env, &image::wasm_artifact(&module).build(), "example.com/hello:wasm");
+    let _ = env.brig(&["run", "--name", "guest", "-l", "tier=back", "example.com/hello:wasm"]).success();
+    let _ = env
+        .brig(&["ps", "-l", "--format", "{{.Names}} {{.Kind}} {{.State}} {{.ExitCode}} {{.Label \"tier\"}}"])
+        .success()
+        .prints("guest wasm exited 0 back\n");
+    let shown = env.brig(&["ps", "-l", "--format", "{{.Size}}"]).success();
+    assert!(shown.line().starts_with("0B (virtual ") && shown.line().ends_with("kB)"), "{}", shown.stdout);
+    let _ = env
+        .brig(&[
+            "ps",
+            "-a",
+            "-f",
+            "ancestor=example.com/hello:wasm",
+            "-f",
+            "exited=0",
+            "--format",
+            "{{.Names}}",
+        ])
+        .success()
+        .prints("guest\n");
+    let _ = env
+        .brig(&["inspect", "-s", "-f", "{{.Kind}} {{.SizeRootFs}} {{.State.ExitCode}}", "guest"])
+        .success()
+        .prints(&format!("wasm {} 0\n", module.len()));
+    let actions = ["events", "--since=1h", "--until=0s", "-f", "container=guest", "--format", "{{.Action}}"];
+    let _ = env.brig(&actions).success().prints("create\nstart\ndie\n");
 }
 
 #[test]

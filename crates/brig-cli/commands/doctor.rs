@@ -6,6 +6,7 @@ use brig_engine::{Check, Result, Verdict};
 use clap::Args;
 
 use super::Context;
+use crate::format::Format;
 use crate::output;
 
 /// Say what this host can do, and how to fix what it can't
@@ -15,9 +16,7 @@ pub(crate) struct Doctor {}
 impl Doctor {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let checks = brig_engine::doctor();
-        if context.globals.json() {
-            output::json(&checks)?;
-        } else {
+        if !Format::document(context.globals.format.as_ref(), &serde_json::json!(checks))? {
             let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
             for check in &checks {
                 output::print(&render(check, width))?;

@@ -332,7 +332,8 @@ impl History {
         let wanted = Wanted { platform: self.platform.clone(), kind: None };
         let entries = context.engine()?.history(&self.image, &wanted)?;
         let columns = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
-        let mut list = Rows::new(HISTORY, &columns).shortening(&["CreatedBy"]);
+        let shortened: &[&str] = if self.no_trunc { &[] } else { &["CreatedBy"] };
+        let mut list = Rows::new(HISTORY, &columns).shortening(shortened);
         entries.iter().for_each(|entry| list.row(self.values(entry)));
         list.print(context, self.quiet.then_some("ID"))?;
         Ok(ExitCode::SUCCESS)

@@ -46,9 +46,9 @@ fn container_fields(container: &ContainerInfo) -> Value {
     let spec = &container.spec;
     json!({
         "AppArmorProfile": "",
-        "Driver": "overlayfs",
+        "Driver": "overlay",
         "ExecIDs": null,
-        "GraphDriver": { "Name": "overlayfs", "Data": {} },
+        "GraphDriver": { "Name": "overlay", "Data": {} },
         "HostnamePath": "",
         "HostsPath": "",
         "MountLabel": "",
