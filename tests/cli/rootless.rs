@@ -211,3 +211,26 @@ fn roots_of_two_users_do_not_meet() {
     let output = brig(&env, &["--root", env.root().to_str().unwrap(), "images"]).fails();
     assert!(output.stderr.contains("ermission denied"), "{}", output.transcript());
 }
+
+#[test]
+fn what_a_process_is_given_is_there_or_refused() {
+    let env = need!(with_busybox());
+    let flags = [
+        ["--tmpfs", "/scratch:size=1m"],
+        ["--ulimit", "nofile=100:200"],
+        ["--cap-drop", "ALL"],
+        ["--log-opt", "max-size=1k"],
+    ];
+    let script = "ulimit -n; grep CapEff /proc/self/status; grep -c ' /scratch ' /proc/mounts";
+    let run = [&["run", "--rm"], flags.as_flattened(), &["busybox", "sh", "-c", script]].concat();
+    let _ = brig(&env, &run).success().prints("100\nCapEff:\t0000000000000000\n1\n");
+    let _ =
+        brig(&env, &["create", "--group-add", "5", "busybox"]).exits(1).says("--group-add is not supported");
+    let _ = brig(&env, &["create", "--name", "small", "busybox"]).success();
+    let shares = brig(&env, &["update", "--cpu-shares", "512", "small"]);
+    if shares.code() != 0 {
+        let _ = shares.exits(1).says("no CPU shares limit can be set");
+        let document = brig(&env, &["inspect", "small"]).success().json();
+        assert_eq!(document[0]["HostConfig"]["CpuShares"], 0);
+    }
+}

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use brig_oci::Digest;
-use brig_runtime::ExitStatus;
 use brig_runtime::files::{Change, PathStat};
 use brig_runtime::logs::{LogOptions, LogStream};
+use brig_runtime::{ExitStatus, LimitChanges};
 
 use crate::blocking;
 use crate::containers::{ContainerInfo, Copied, CopyOptions, CreateOptions, ExecOptions};
@@ -113,6 +113,12 @@ impl Engine {
     pub async fn kill(&self, name: &str, signal: i32) -> Result<()> {
         let name = name.to_owned();
         self.call(move |engine| engine.kill(&name, signal)).await
+    }
+
+    /// Changes limits of a container: of its cgroups, if it runs, and in its record. A failure changes nothing.
+    pub async fn update(&self, name: &str, changes: LimitChanges) -> Result<()> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.update(&name, &changes, None)).await
     }
 
     /// Asks the container to stop, and kills it after `grace`, or after its own time. Dropping the future ends the wait; the container was

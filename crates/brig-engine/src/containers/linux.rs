@@ -35,7 +35,7 @@ impl Engine {
         }));
         let security = Security::parse(&spec.security_opt)?;
         let mut groups = user.groups;
-        groups.extend(users::groups_from_stack(&source.stack, &spec.tuning.group_add)?);
+        groups.extend(self.more_groups(spec, source)?);
         let (add_capabilities, drop_capabilities) =
             tuning::capabilities(&spec.tuning, || brig_linux::own_capabilities(self.host().rootless))?;
         let defaults = ContainerOptions::default();
@@ -71,6 +71,17 @@ impl Engine {
             serde_json::to_value(&oci).map_err(|error| Error::io("write", paths.spec())(error.into()))?;
         spec.linux = Some(value);
         Ok(())
+    }
+
+    /// `--group-add`. The plan leaves out groups that an ordinary user can't have, which is fine for those of an image's
+    /// user alone.
+    fn more_groups(&self, spec: &ContainerSpec, source: &Source) -> Result<Vec<u32>> {
+        let wanted = &spec.tuning.group_add;
+        if self.host().rootless && !wanted.is_empty() {
+            let reason = "the containers of an ordinary user have that user's group alone".into();
+            return Err(Error::Unsupported { what: "--group-add".into(), reason });
+        }
+        users::groups_from_stack(&source.stack, wanted)
     }
 
     /// Whether this user can make namespaces here; tried once an engine, where it isn't root. Without them no Linux
