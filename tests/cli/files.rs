@@ -521,3 +521,18 @@ fn an_ordinary_users_container_becomes_an_image() {
     let _ = brig(&["import", "out.tar", "imported"]).success();
     let _ = brig(&["run", "--rm", "imported", "/bin/cat", "/root/closed"]).success().prints("x\n");
 }
+
+#[test]
+fn what_is_mounted_over_a_file_is_written_in_place() {
+    let env = need!(with_busybox());
+    let file = env.write("mounted", "old");
+    env.write("new", "new");
+    let volume = format!("{}:/etc/mounted", file.display());
+    let _ = env.brig(&["run", "-d", "--name", "running", "-v", &volume, "busybox", "sleep", "600"]).success();
+    let _ = env.brig(&["cp", "new", "running:/etc/mounted"]).success();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    let _ = env.brig(&["exec", "running", "cat", "/etc/mounted"]).success().prints("new");
+    // Kernel files aren't a container's.
+    let _ = env.brig(&["cp", "running:/proc/self", "x"]).fails().says("/proc/self");
+    let _ = env.brig(&["diff", "running"]).success().prints("");
+}

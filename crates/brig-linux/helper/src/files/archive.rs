@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{FileType, SeekFrom, major, minor, seek};
 use rustix::io::Errno;
 
-use super::node::{Node, names, xattrs};
+use super::node::{Names, Node, xattrs};
 use super::tar::{self, Entry, Writer};
 use super::{MAX_PATH, Result, failed, lookup, problem};
 use crate::enter::place::Tree;
@@ -19,9 +19,9 @@ use crate::enter::place::Tree;
 const CHUNK: usize = 128 * 1024;
 /// The most pieces that a file with holes is told as; what comes after is told as one, with its holes as zeros.
 const MAX_PIECES: usize = 4096;
-/// How many names of files with several names are kept, to tell the others as links. Beyond that they are told as
-/// files: memory is bounded, and a tar of them is right, but larger.
-const MAX_LINKED: usize = 256 * 1024;
+/// How many bytes of names of files with several names are kept, to tell the others as links. Beyond that they are told
+/// as files: memory is bounded, and a tar of them is right, but larger.
+const MAX_LINKED: usize = 32 * 1024 * 1024;
 
 /// A path under a name, with all that is below it.
 pub(super) fn read(tree: &Tree, path: &str, name: &str, out: impl Write) -> Result<()> {
@@ -45,12 +45,13 @@ pub(super) struct Archive<'a, W: Write> {
     tar: Writer<W>,
     /// The first name of each file that may have several.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    linked_bytes: usize,
     buffer: Vec<u8>,
 }
 
 impl<'a, W: Write> Archive<'a, W> {
     pub(super) fn new(tree: &'a Tree, out: W) -> Self {
-        Self { tree, tar: Writer::new(out), linked: HashMap::new(), buffer: vec![0; CHUNK] }
+        Self { tree, tar: Writer::new(out), linked: HashMap::new(), linked_bytes: 0, buffer: vec![0; CHUNK] }
     }
 
     pub(super) fn finish(self) -> Result<()> {
@@ -68,17 +69,28 @@ impl<'a, W: Write> Archive<'a, W> {
     }
 
     fn children(&mut self, directory: &Node, prefix: &[u8]) -> Result<()> {
+        let list = |errno| failed("list", prefix, errno);
         let open = directory.open(self.tree).map_err(|errno| failed("open", prefix, errno))?;
-        for name in names(&open).map_err(|errno| failed("list", prefix, errno))? {
-            let path = [prefix, name.as_bytes()].concat();
-            if path.len() > MAX_PATH {
-                return Err(problem("read", &path[..MAX_PATH], "its path is too long"));
+        let mut names = Names::of(&open).map_err(list)?;
+        loop {
+            let batch = names.batch().map_err(list)?;
+            if batch.is_empty() {
+                return Ok(());
             }
-            if let Some(node) = self.find(&open, &name, &path)? {
-                self.add(&node, path)?;
+            for name in batch {
+                self.child(&open, &name, [prefix, name.as_bytes()].concat())?;
             }
         }
-        Ok(())
+    }
+
+    fn child(&mut self, parent: &File, name: &CStr, path: Vec<u8>) -> Result<()> {
+        if path.len() > MAX_PATH {
+            return Err(problem("read", &path[..MAX_PATH], "its path is too long"));
+        }
+        match self.find(parent, name, &path)? {
+            Some(node) => self.add(&node, path),
+            None => Ok(()),
+        }
     }
 
     /// What is gone since the directory was listed is left out.
@@ -167,7 +179,10 @@ impl<'a, W: Write> Archive<'a, W> {
         if let Some(first) = self.linked.get(&key) {
             return Some(first.clone());
         }
-        if self.linked.len() < MAX_LINKED {
+        // With the entry itself.
+        let bytes = path.len() + 64;
+        if self.linked_bytes + bytes <= MAX_LINKED {
+            self.linked_bytes += bytes;
             self.linked.insert(key, path.to_vec());
         }
         None

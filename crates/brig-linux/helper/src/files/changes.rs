@@ -25,7 +25,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::archive::Archive;
-use super::node::{Node, names, xattr, xattrs};
+use super::node::{Names, Node, xattr, xattrs};
 use super::tar::{self, Entry};
 use super::{MAX_PATH, Result, failed, problem};
 use crate::enter::place::Tree;
@@ -123,7 +123,7 @@ impl<'a> Layers<'a> {
     fn names_below(self, below: &Below) -> std::result::Result<BTreeSet<CString>, Errno> {
         let mut all = BTreeSet::new();
         for lower in below {
-            for name in names(lower)? {
+            for name in all_names(lower)? {
                 if !all.contains(&name) && self.find_below(below, &name)?.0.is_some() {
                     all.insert(name);
                 }
@@ -198,18 +198,28 @@ impl<S: Sink> Walk<'_, S> {
 
     /// What is in a directory. `forced`: it counts as changed, whatever it is like.
     fn children(&mut self, open: &File, path: &[u8], below: &Below, forced: bool) -> Result<()> {
-        for name in names(open).map_err(|errno| failed("list", path, errno))? {
-            let path = [path, b"/", name.as_bytes()].concat();
-            if path.len() > MAX_PATH {
-                return Err(problem("list", &path[..MAX_PATH], "its path is too long"));
+        let list = |errno| failed("list", path, errno);
+        let mut names = Names::of(open).map_err(list)?;
+        loop {
+            let batch = names.batch().map_err(list)?;
+            if batch.is_empty() {
+                return Ok(());
             }
-            match Node::find(open.as_fd(), &name) {
-                Ok(node) => self.one(node, &name, &path, below, forced)?,
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(failed("look at", &path, errno)),
+            for name in batch {
+                self.child(open, &name, &[path, b"/", name.as_bytes()].concat(), below, forced)?;
             }
         }
-        Ok(())
+    }
+
+    fn child(&mut self, open: &File, name: &CStr, path: &[u8], below: &Below, forced: bool) -> Result<()> {
+        if path.len() > MAX_PATH {
+            return Err(problem("list", &path[..MAX_PATH], "its path is too long"));
+        }
+        match Node::find(open.as_fd(), name) {
+            Ok(node) => self.one(node, name, path, below, forced),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed("look at", path, errno)),
+        }
     }
 
     fn one(&mut self, node: Node, name: &CStr, path: &[u8], below: &Below, forced: bool) -> Result<()> {
@@ -268,11 +278,24 @@ impl<S: Sink> Walk<'_, S> {
     /// What a directory that took another one's place doesn't have any more.
     fn gone(&mut self, open: &File, path: &[u8], inside: &Below) -> Result<()> {
         let compare = |errno| failed("compare", path, errno);
-        let now: BTreeSet<_> = names(open).map_err(compare)?.into_iter().collect();
+        let now = all_names(open).map_err(compare)?;
         for name in self.layers.names_below(inside).map_err(compare)?.difference(&now) {
             self.say(ChangeKind::Deleted, &[path, b"/", name.as_bytes()].concat(), None)?;
         }
         Ok(())
+    }
+}
+
+/// All names in a directory that replaces another one, or in the other one: rare, and an image's.
+fn all_names(directory: &File) -> std::result::Result<BTreeSet<CString>, Errno> {
+    let mut names = Names::of(directory)?;
+    let mut all = BTreeSet::new();
+    loop {
+        let batch = names.batch()?;
+        if batch.is_empty() {
+            return Ok(all);
+        }
+        all.extend(batch);
     }
 }
 

@@ -16,6 +16,7 @@ use brig_runtime::files::Owner;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::node::Node;
 use super::tar::{self, Entry, Reader};
 use super::{Result, failed, lookup, problem};
 use crate::enter::place::Tree;
@@ -31,6 +32,7 @@ const PLAIN_MODE: u32 = 0o1777;
 pub(super) fn write(tree: &Tree, path: &str, owner: Owner, follow: bool, from: impl Read) -> Result<u64> {
     let directory = lookup::find_directory(tree, path)?;
     let mut extract = Extract {
+        tree,
         base: directory.fd,
         owner,
         follow: follow && tree.closed,
@@ -46,7 +48,8 @@ pub(super) fn write(tree: &Tree, path: &str, owner: Owner, follow: bool, from: i
     Ok(extract.unset)
 }
 
-struct Extract {
+struct Extract<'a> {
+    tree: &'a Tree,
     base: OwnedFd,
     owner: Owner,
     follow: bool,
@@ -74,7 +77,7 @@ impl<'a> Name<'a> {
     }
 }
 
-impl Extract {
+impl Extract<'_> {
     fn entry(&mut self, entry: &Entry, data: &mut Reader<impl Read>) -> Result<()> {
         let path = clean(&entry.path)?;
         if path.is_empty() {
@@ -191,19 +194,25 @@ impl Extract {
     }
 
     fn file(&mut self, name: &Name<'_>, entry: &Entry, data: &mut Reader<impl Read>) -> Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let made = |flags| {
-            rustix::fs::openat(self.parent()?, name.last, flags, Mode::RUSR | Mode::WUSR)
-                .map_err(|errno| failed("make", name.path, errno))
-        };
-        let file = match made(flags | OFlags::EXCL) {
-            // A mount point, which couldn't be removed.
-            Err(failure) if failure.errno == Errno::EXIST.raw_os_error() => made(flags | OFlags::TRUNC)?,
-            made => made?,
-        };
-        let file = File::from(file);
+        let file = self.create(name)?;
         fill(&file, entry, data).map_err(|error| failed("write", name.path, error))?;
         self.attributes(&file, name.path, entry)
+    }
+
+    /// A new file. Where the old one couldn't be removed, since something is mounted there, that one, emptied: if it is
+    /// a file, for opening a device or a pipe does something.
+    fn create(&self, name: &Name<'_>) -> Result<File> {
+        let make = |errno| failed("make", name.path, errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(self.parent()?, name.last, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(File::from(file)),
+            Err(Errno::EXIST) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let found = rustix::fs::openat(self.parent()?, name.last, flags, Mode::empty());
+                found.and_then(Node::of).and_then(|node| node.overwrite(self.tree)).map_err(make)
+            }
+            Err(errno) => Err(make(errno)),
+        }
     }
 
     /// Another name of a file in the directory. A link as the target is linked to, not what it points to.

@@ -1,6 +1,6 @@
 //! A file as a descriptor: what it is, what it has, and its content.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -56,39 +56,70 @@ impl Node {
     /// descriptor's number.
     pub(super) fn open(&self, tree: &Tree) -> Result<File, Errno> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-        match self.kind() {
+        let opened = match self.kind() {
             FileType::Directory => {
                 rustix::fs::openat(&self.fd, ".", flags | OFlags::DIRECTORY, Mode::empty())
             }
-            FileType::RegularFile => {
-                let number = self.fd.as_raw_fd().to_string();
-                rustix::fs::openat(&tree.numbers, number, flags, Mode::empty())
-            }
+            FileType::RegularFile => self.open_by_number(tree, flags),
             // Opening a device or a pipe does something.
             _ => Err(Errno::INVAL),
+        };
+        opened.map(File::from)
+    }
+
+    /// A regular file, emptied, to be written anew.
+    pub(super) fn overwrite(&self, tree: &Tree) -> Result<File, Errno> {
+        match self.kind() {
+            FileType::RegularFile => {
+                let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY;
+                self.open_by_number(tree, flags).map(File::from)
+            }
+            _ => Err(Errno::BUSY),
         }
-        .map(File::from)
+    }
+
+    fn open_by_number(&self, tree: &Tree, flags: OFlags) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat(&tree.numbers, self.fd.as_raw_fd().to_string(), flags, Mode::empty())
     }
 
     pub(super) fn link_text(&self) -> Result<Vec<u8>, Errno> {
-        rustix::fs::readlinkat(&self.fd, "", Vec::new()).map(std::ffi::CString::into_bytes)
+        rustix::fs::readlinkat(&self.fd, "", Vec::new()).map(CString::into_bytes)
     }
 }
 
-/// The names in a directory, sorted: the same files give the same tar.
-pub(super) fn names(directory: &File) -> Result<Vec<std::ffi::CString>, Errno> {
-    let mut names = Vec::new();
-    let mut buffer = vec![MaybeUninit::uninit(); 16 * 1024];
-    rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0))?;
-    let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        if ![c".", c".."].contains(&entry.file_name()) {
-            names.push(entry.file_name().to_owned());
-        }
+/// How many bytes of names are held at once.
+const MAX_NAMES: usize = 16 * 1024 * 1024;
+
+/// The names in a directory, in batches. Each is sorted, and all but huge directories are one: the same files give the
+/// same tar, and no directory takes all memory.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    directory: &'a File,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(directory: &'a File) -> Result<Self, Errno> {
+        rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0))?;
+        Ok(Self { directory })
     }
-    names.sort_unstable();
-    Ok(names)
+
+    /// The next ones; none at the end.
+    pub(super) fn batch(&mut self) -> Result<Vec<CString>, Errno> {
+        let (mut names, mut bytes) = (Vec::new(), 0);
+        let mut buffer = vec![MaybeUninit::uninit(); 16 * 1024];
+        let mut entries = RawDir::new(self.directory.as_fd(), &mut buffer);
+        // What is in the buffer has been read, so it is taken.
+        while bytes < MAX_NAMES || !entries.is_buffer_empty() {
+            let Some(entry) = entries.next() else { break };
+            let entry = entry?;
+            if ![c".", c".."].contains(&entry.file_name()) {
+                bytes += entry.file_name().count_bytes() + size_of::<CString>();
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
 }
 
 /// An extended attribute: name and value.
