@@ -34,6 +34,26 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Standard output for a stream of bytes.
+#[derive(Debug)]
+pub(crate) struct Stream;
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match io::stdout().lock().write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => quiet_end(),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match io::stdout().lock().flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => quiet_end(),
+            flushed => flushed,
+        }
+    }
+}
+
 /// The result of writing to standard output.
 pub(crate) fn finish(result: io::Result<()>) -> Result<()> {
     match result {

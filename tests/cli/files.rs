@@ -60,6 +60,20 @@ fn the_rules_of_cp_into_a_container() {
 }
 
 #[test]
+fn what_was_copied_is_told_on_a_terminal() {
+    let env = need!(with_busybox());
+    env.write("file", "content");
+    let _ = env.brig(&["create", "--name", "made", "busybox", "true"]).success();
+    let into = env.command(&["cp", "file", "made:/root"]).run_on_terminal("").success();
+    let _ = into.shows("Successfully copied 3.07kB to made:/root");
+    let out = env.command(&["cp", "made:/root/file", "out"]).run_on_terminal("").success();
+    let _ = out.shows("Successfully copied 3.07kB to out");
+    let quiet = env.command(&["cp", "-q", "made:/root/file", "out"]).run_on_terminal("").success();
+    let _ = quiet.prints("");
+    let _ = env.brig(&["cp", "made:/root/file", "out"]).success().prints("");
+}
+
+#[test]
 fn the_rules_of_cp_out_of_a_container() {
     let env = need!(with_busybox());
     for name in both(&env) {
@@ -331,6 +345,21 @@ fn an_ordinary_users_containers_files() {
     }
     let expected = "C /etc\nD /etc/os-release\nC /root\nA /root/d\nA /root/d/closed\nA /root/in\n";
     let _ = brig(&["diff", "running"]).success().prints(expected);
+    // wasm is no different.
+    let wasm = need!(Guest::LOOP.module());
+    let files = LayerBuilder::new().dir("etc/", 0o755).file("etc/motd", 0o644, "hello");
+    let archive = image::wasm_compat(&wasm, Platform::wasi()).files(files).build().oci_archive(None);
+    env.write_for_user(ORDINARY_USER, "app.tar", archive);
+    let _ = brig(&["load", "-q", "-i", "app.tar", "--tag", "app"]).success();
+    let _ = brig(&["run", "-d", "--name", "looping", "app"]).success();
+    let _ = brig(&["create", "--name", "made", "app"]).success();
+    for name in ["looping", "made"] {
+        let _ = brig(&["cp", "in", &format!("{name}:/etc/in")]).success();
+        let _ = brig(&["cp", &format!("{name}:/etc/."), &format!("out-{name}")]).success();
+        let file = env.user_home(ORDINARY_USER).join(format!("out-{name}/in"));
+        assert_eq!(fs::read_to_string(file).unwrap(), "mine");
+        let _ = brig(&["diff", name]).success().prints("C /etc\nA /etc/in\n");
+    }
 }
 
 #[test]

@@ -63,8 +63,7 @@ impl Cp {
                 return Err(usage(&self.source, "copying between containers is not supported"));
             }
             (End::Container(name, path), End::Stream) => {
-                let mut out = io::stdout().lock();
-                engine.archive_from(name, path, &options, &mut out)?;
+                engine.archive_from(name, path, &options, &mut output::Stream)?;
                 return Ok(ExitCode::SUCCESS);
             }
             (End::Container(name, path), End::Host(to)) => {
@@ -146,7 +145,7 @@ impl Export {
                     reason: "give --output FILE, or redirect standard output".into(),
                 });
             }
-            None => engine.export(&self.container, &mut io::stdout().lock())?,
+            None => engine.export(&self.container, &mut output::Stream)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -24,6 +24,9 @@ pub const FILES_VERSION: u32 = 1;
 /// The helper's argument for a [`FilesPlan`].
 pub const FILES_ARGUMENT: &str = "files";
 
+/// The helper's step that fails with `ESRCH` when the container has just ended.
+pub const STEP_ENTER: &str = "enter the container";
+
 /// One operation in one file tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilesPlan {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use brig_runtime::files::{Operation, Owner, PathStat};
 
-use super::files::{Located, Side};
+use super::files::{Located, Side, again, written};
 use super::find::ContainerInfo;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
@@ -64,12 +64,16 @@ impl Engine {
         let container = self.container(name)?;
         let (path, stat, called) = self.container_source(&container, source, options)?;
         let (target, existing) = host_destination(destination)?;
-        let (directory, called) = arrange(&stat, &called, &target.to_string_lossy(), existing)?;
+        let target = target.to_str().ok_or_else(|| not_text(&target))?;
+        let (directory, called) = arrange(&stat, &called, target, existing)?;
         let directory = std::path::absolute(&directory).map_err(Error::io("find", &directory))?;
-        let from = self.locate(&container, &path)?;
         let to = Located::on_host(directory, "/".into());
         let owner = if options.archive { Owner::Tar } else { Owner::Caller };
-        let copied = self.carry((Side::Container(&container), &from, called), (Side::Host, &to, owner))?;
+        let copied = again(|| {
+            let from = self.locate(&container, &path)?;
+            let source = (Side::Container(&container), &from, called.clone());
+            self.carry(source, (Side::Host, &to, owner))
+        })?;
         Ok(Copied { bytes: copied.0, unset: copied.1, destination: destination.display().to_string() })
     }
 
@@ -87,11 +91,11 @@ impl Engine {
         let (directory, called) = arrange(&stat, &called, &target, existing)
             .map_err(|error| in_container(error, &container.spec.name))?;
         let from = Located::on_host("/".into(), path);
-        let to = self.locate(&container, &directory)?;
-        let copied = self.carry(
-            (Side::Host, &from, called),
-            (Side::Container(&container), &to, owner_in_container(options)),
-        )?;
+        let copied = again(|| {
+            let to = self.locate(&container, &directory)?;
+            let target = (Side::Container(&container), &to, owner_in_container(options));
+            self.carry((Side::Host, &from, called.clone()), target)
+        })?;
         Ok(Copied { bytes: copied.0, unset: copied.1, destination: target })
     }
 
@@ -105,14 +109,16 @@ impl Engine {
     ) -> Result<Copied> {
         let container = self.container(name)?;
         let (path, _, name) = self.container_source(&container, source, options)?;
-        let from = self.locate(&container, &path)?;
-        let operation = Operation::Read { path: from.path().to_owned(), name };
         let mut bytes = 0;
-        self.operate(Side::Container(&container), &from, operation, |piece| {
-            bytes += piece.len() as u64;
-            to.write_all(piece).map_err(|source| Error::Io { action: "write the tar", path: None, source })
+        again(|| {
+            let from = self.locate(&container, &path)?;
+            let operation = Operation::Read { path: from.path().to_owned(), name: name.clone() };
+            self.operate(Side::Container(&container), &from, operation, |piece| {
+                bytes += piece.len() as u64;
+                to.write_all(piece).map_err(written)
+            })
         })?;
-        to.flush().map_err(|source| Error::Io { action: "write the tar", path: None, source })?;
+        to.flush().map_err(written)?;
         Ok(Copied { bytes, ..Copied::default() })
     }
 

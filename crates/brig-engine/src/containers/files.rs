@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use brig_linux::{Files, Piece};
 use brig_runtime::ContainerPaths;
 use brig_runtime::files::{
-    Change, FILES_VERSION, FilesEnd, FilesFailure, FilesPlan, Operation, Owner, PathStat, Place,
+    Change, FILES_VERSION, FilesEnd, FilesFailure, FilesPlan, Operation, Owner, PathStat, Place, STEP_ENTER,
 };
 use brig_runtime::liveness::{LivenessError, retire};
 use brig_runtime::lock::ChangeLock;
@@ -48,20 +48,24 @@ impl Engine {
     }
 
     pub(super) fn stat_in(&self, container: &ContainerInfo, path: &str) -> Result<PathStat> {
-        let located = self.locate(container, path)?;
-        let operation = Operation::Stat { path: located.path.clone() };
-        match self.operate(Side::Container(container), &located, operation, |_| Ok(()))? {
-            FilesEnd::Found(stat) => Ok(stat),
-            _ => Err(unexpected(&container.spec.name)),
-        }
+        again(|| {
+            let located = self.locate(container, path)?;
+            let operation = Operation::Stat { path: located.path.clone() };
+            match self.operate(Side::Container(container), &located, operation, |_| Ok(()))? {
+                FilesEnd::Found(stat) => Ok(stat),
+                _ => Err(unexpected(&container.spec.name)),
+            }
+        })
     }
 
     /// Writes all of a container's own files as a tar, without what is mounted in it.
     pub fn export(&self, name: &str, to: &mut dyn Write) -> Result<()> {
         let container = self.container(name)?;
-        let located = self.locate_root(&container)?;
-        let mut write = |bytes: &[u8]| to.write_all(bytes).map_err(written);
-        self.operate(Side::Container(&container), &located, Operation::Tree, &mut write)?;
+        again(|| {
+            let located = self.locate_root(&container)?;
+            let write = |bytes: &[u8]| to.write_all(bytes).map_err(written);
+            self.operate(Side::Container(&container), &located, Operation::Tree, write)
+        })?;
         to.flush().map_err(written)
     }
 
@@ -320,6 +324,18 @@ impl Engine {
     }
 }
 
+/// Tries again while the container ends in the moment in which it is entered. Nothing has come out of it or gone into it
+/// then.
+pub(super) fn again<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 1..ATTEMPTS {
+        match work() {
+            Err(Error::Files { source, .. }) if source.step == STEP_ENTER && source.errno == libc::ESRCH => {}
+            done => return done,
+        }
+    }
+    work()
+}
+
 /// A volume of a wasm container is a directory of the host, which the guest finds by the beginning of a path.
 fn wasm_volume(container: &ContainerInfo, path: &str) -> Option<Located> {
     let absolute = Path::new("/").join(path);
@@ -393,7 +409,7 @@ fn lost(source: io::Error) -> Error {
     Error::Io { action: "hear the helper", path: None, source }
 }
 
-fn written(source: io::Error) -> Error {
+pub(super) fn written(source: io::Error) -> Error {
     Error::Io { action: "write the tar", path: None, source }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use brig_runtime::files::Place;
+use brig_runtime::files::{Place, STEP_ENTER};
 use brig_runtime::plan::{IdMap, IdMaps, MountPlan, RootFs};
 use brig_runtime::protocol::StepError;
 use brig_runtime::record::ProcessId;
@@ -117,7 +117,7 @@ fn keep_capabilities(kept: u64) -> Result<(), Failure> {
 fn running(process: ProcessId, root: &Path, bare: bool) -> Result<OwnedFd, StepError> {
     // Before anything of the container's could look at this process.
     sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).step("hide from the container")?;
-    join(process).step("enter the container")?;
+    join(process).step(STEP_ENTER)?;
     sys::unshare(NEWNS).step("copy the container's mounts")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step("make mounts private")?;

@@ -6,7 +6,7 @@
 //! anything                                nothing                      A
 //! a file                                  the same to the last byte    nothing
 //! a directory with the mark `opaque`      a directory                  C, and D for what isn't in it any more
-//! a directory                             the same                     C if something in it is A or D, else nothing
+//! a directory                             the same                     C if something in it differs, else nothing
 //! anything else                           something else               C
 //! ```
 //!

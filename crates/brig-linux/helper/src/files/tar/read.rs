@@ -18,12 +18,11 @@ pub(in super::super) struct Reader<R: Read> {
     /// The data of the entry that is being read, and the padding behind it.
     left: u64,
     padding: u64,
-    begun: bool,
 }
 
 impl<R: Read> Reader<R> {
     pub(in super::super) fn new(from: R) -> Self {
-        Self { from, left: 0, padding: 0, begun: false }
+        Self { from, left: 0, padding: 0 }
     }
 
     /// The next entry; `None` at the end of the tar. What is left of the data of the one before is passed over.
@@ -74,14 +73,12 @@ impl<R: Read> Reader<R> {
         let mut filled = 0;
         while filled < BLOCK {
             match self.from.read(&mut block[filled..])? {
-                0 if filled == 0 && !self.begun => return Ok(None),
                 // Some writers end without zeros.
                 0 if filled == 0 => return Ok(None),
                 0 => return Err(damaged("it ends in the middle of a header")),
                 count => filled += count,
             }
         }
-        self.begun = true;
         if block.iter().all(|byte| *byte == 0) {
             io::copy(&mut self.from, &mut io::sink())?;
             return Ok(None);
