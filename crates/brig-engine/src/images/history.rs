@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn steps_without_a_layer_take_no_size() {
-        let mut sizes = [7, 8].into_iter();
+        let mut sizes = [7_u64, 8].into_iter();
         let sizes = &mut sizes as &mut dyn Iterator<Item = u64>;
         assert_eq!(entry(&json!({ "created_by": "ADD", "created": "2024-01-02T03:04:05Z" }), sizes).size, 7);
         assert_eq!(entry(&json!({ "empty_layer": true, "comment": "c" }), sizes).size, 0);

@@ -246,9 +246,9 @@ fn c_string(field: &[u8]) -> &[u8] {
 fn numeric(field: &[u8]) -> io::Result<u64> {
     let wrong = || damaged("a number in a header isn't one");
     if field[0] & 0x80 != 0 {
-        let bytes = field.iter().enumerate().map(|(at, byte)| if at == 0 { byte & 0x7f } else { *byte });
+        let mut bytes = field.iter().enumerate().map(|(at, byte)| if at == 0 { byte & 0x7f } else { *byte });
         return bytes
-            .fold(Some(0_u64), |value, byte| value?.checked_mul(256)?.checked_add(byte.into()))
+            .try_fold(0_u64, |value, byte| value.checked_mul(256)?.checked_add(byte.into()))
             .ok_or_else(wrong);
     }
     let text = std::str::from_utf8(field).map_err(|_| wrong())?;

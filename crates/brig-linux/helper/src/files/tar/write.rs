@@ -144,9 +144,8 @@ impl Header {
                 _ => pax::push(records, key.as_bytes(), value.to_string().as_bytes()),
             }
         }
-        match u64::try_from(entry.mtime.0) {
-            Ok(seconds @ 0..=MAX_11) => self.octal(136..148, seconds),
-            _ => {}
+        if let Ok(seconds @ 0..=MAX_11) = u64::try_from(entry.mtime.0) {
+            self.octal(136..148, seconds);
         }
         if entry.mtime.1 != 0 || !(0..=MAX_11.cast_signed()).contains(&entry.mtime.0) {
             pax::push(records, b"mtime", pax::time_text(entry.mtime).as_bytes());
