@@ -195,6 +195,31 @@ fn links_that_change_lead_nowhere() {
 }
 
 #[test]
+fn an_images_links_lead_into_the_container() {
+    let env = need!(with_busybox());
+    let secret = env.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("f"), "of the host").unwrap();
+    let to = secret.to_str().unwrap();
+    let up = format!("../../../../../../../..{to}");
+    let files = LayerBuilder::new().symlink("absolute", to).symlink("relative", &up);
+    load(&env, &image::busybox().unwrap().files(files).build(), "busybox");
+    env.write("mark", "a mark");
+    for name in both(&env) {
+        for link in ["absolute", "relative"] {
+            for path in [format!("{name}:/{link}/f"), format!("{name}:/{link}/")] {
+                let _ = env.brig(&["cp", "-L", &path, "out"]).fails().says("could not find");
+            }
+            let _ = env.brig(&["cp", "mark", &format!("{name}:/{link}/new")]).fails();
+            // A link that leads nowhere: what it points to is to be made, in the container.
+            let _ = env.brig(&["cp", "mark", &format!("{name}:/{link}")]).fails().says("could not find");
+        }
+    }
+    assert_eq!(fs::read_dir(&secret).unwrap().count(), 1);
+    assert!(!env.work().join("out").exists());
+}
+
+#[test]
 fn everything_that_a_file_has_goes_round() {
     need!(need_root());
     let env = need!(with_busybox());
@@ -564,4 +589,18 @@ fn what_is_mounted_over_a_file_is_written_in_place() {
     // Kernel files aren't a container's.
     let _ = env.brig(&["cp", "running:/proc/self", "x"]).fails().says("/proc/self");
     let _ = env.brig(&["diff", "running"]).success().prints("");
+}
+
+#[test]
+fn a_start_waits_for_a_copy() {
+    let env = need!(with_busybox());
+    let _ = env.brig(&["create", "--name", "made", "busybox", "cat", "/tmp/late"]).success();
+    env.write("late", "in time\n");
+    let (brig, root, run) = (env!("CARGO_BIN_EXE_brig"), env.root(), env.run_root());
+    let call = format!("{brig} --root {} --run-root {} cp - made:/tmp", root.display(), run.display());
+    let copy = env.program("sh", &["-c", &format!("(sleep 1.5; tar c late) | {call}")]).spawn();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    // Two mounts of one writable layer would see different files.
+    let _ = env.brig(&["start", "-a", "made"]).success().prints("in time\n");
+    let _ = copy.wait().success();
 }

@@ -4,7 +4,7 @@
 //! descriptor 0: the plan ─▶ enter::place: into the tree ─▶ operation ─▶ descriptor 1: frames, the last one its end
 //! ```
 //!
-//! [`place`](crate::enter::place) is the first wall: this process's root is the tree. The second: every file is a
+//! [`place`] is the first wall: this process's root is the tree. The second: every file is a
 //! descriptor before anything is known of it, opened without following a link in the last component; what was looked at
 //! is what is read. Nobody who changes names meanwhile makes it another one.
 

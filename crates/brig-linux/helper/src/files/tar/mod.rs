@@ -206,4 +206,48 @@ mod tests {
         let bytes = writer.into_inner();
         assert!(Reader::new(bytes.as_slice()).next_entry().unwrap_err().to_string().contains("long"));
     }
+
+    /// Whatever bytes a header has: an entry or an error, and an end.
+    #[test]
+    fn no_header_is_too_much() {
+        let entry = Entry { kind: FILE, path: b"a/b".to_vec(), size: 600, mtime: (1, 5), ..Entry::default() };
+        let sparse = Entry { pieces: Some(vec![(0, 300), (400, 200)]), ..entry.clone() };
+        let mut writer = Writer::new(Vec::new());
+        for entry in [entry, sparse] {
+            writer.begin(&entry).unwrap();
+            writer.end().unwrap();
+        }
+        let whole = writer.finish().unwrap();
+        let mut seed = 1_u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(seed >> 33).unwrap() % below
+        };
+        let mut entries = 0;
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                bytes[at] = [0, b'S', b'x', b'L', b'7', b' ', 0x80, 0xff][random(8)];
+            }
+            for block in bytes.chunks_exact_mut(BLOCK).filter(|block| &block[257..262] == b"ustar") {
+                block[148..156].copy_from_slice(b"        ");
+                let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+                block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+            let mut reader = Reader::new(bytes.as_slice());
+            while let Ok(Some(_)) = reader.next_entry() {
+                entries += 1;
+            }
+        }
+        assert!(entries > 1000, "{entries}");
+    }
+
+    #[test]
+    fn a_size_beyond_all_files_is_damage() {
+        let mut writer = Writer::new(Vec::new());
+        writer.begin(&Entry { kind: FILE, path: b"a".to_vec(), size: 1 << 63, ..Entry::default() }).unwrap();
+        let bytes = writer.into_inner();
+        assert!(Reader::new(bytes.as_slice()).next_entry().unwrap_err().to_string().contains("size"));
+    }
 }

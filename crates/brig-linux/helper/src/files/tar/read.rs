@@ -8,6 +8,8 @@ use super::{BLOCK, DIRECTORY, Entry, FILE, MAX_RECORD, damaged, padding, pax};
 const CHUNK: usize = 128 * 1024;
 /// The most pieces of a file with holes.
 const MAX_PIECES: u64 = 64 * 1024;
+/// The largest file.
+const MAX_SIZE: u64 = i64::MAX.cast_unsigned();
 /// The most header records before one entry.
 const MAX_HEADERS: usize = 64;
 
@@ -113,6 +115,10 @@ impl<R: Read> Reader<R> {
         entry.path = path.unwrap_or(entry.path);
         entry.link = link.unwrap_or(entry.link);
         let sparse = pax::apply(records, &mut entry)?;
+        // No file is larger, and what is added to sizes below stays a number.
+        if entry.size > MAX_SIZE || sparse.real_size.is_some_and(|size| size > MAX_SIZE) {
+            return Err(damaged("a size is larger than any file's"));
+        }
         // Only files have data; some writers leave a size with links and directories.
         let stored = if entry.kind == FILE || header[156] == b'S' { entry.size } else { 0 };
         self.left = stored;
