@@ -50,19 +50,29 @@ impl Bench {
     }
 
     /// Runs both sides in turn, and prints a line.
-    pub(crate) fn compare(&self, name: &str, mut ours: Run, peer: Option<Run>) {
+    pub(crate) fn compare(&self, name: &str, ours: Run, peer: Option<Run>) {
+        self.compare_with(name, ours, peer, Run::time);
+    }
+
+    /// As [`Self::compare`], for what is more than one program.
+    pub(crate) fn compare_with<T>(
+        &self,
+        name: &str,
+        mut ours: T,
+        peer: Option<T>,
+        time: fn(&mut T) -> Option<Duration>,
+    ) {
         let Some(mut peer) = peer else { return println!("{name:<34} skipped: the peer is not here") };
         // The first run of each fills caches.
-        if let (None, _) | (_, None) = (ours.time(), peer.time()) {
-            return println!(
-                "{name:<34} skipped: {}",
-                if ours.time().is_none() { "brig fails" } else { "the peer fails" }
-            );
+        let (mine, theirs) = (time(&mut ours), time(&mut peer));
+        if mine.is_none() || theirs.is_none() {
+            let who = if mine.is_none() { "brig" } else { "the peer" };
+            return println!("{name:<34} skipped: {who} fails");
         }
         let (mut our_times, mut peer_times) = (Vec::new(), Vec::new());
         for _ in 0..self.runs {
-            our_times.extend(ours.time());
-            peer_times.extend(peer.time());
+            our_times.extend(time(&mut ours));
+            peer_times.extend(time(&mut peer));
         }
         let (ours, theirs) = (Figures::of(our_times), Figures::of(peer_times));
         println!(
