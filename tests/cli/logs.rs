@@ -2,7 +2,7 @@
 
 use brig_testing::{Guest, TestEnv, need};
 
-use super::{env, with_busybox};
+use super::{env, eventually, with_busybox};
 
 /// The names of a container's log files.
 fn files(env: &TestEnv, name: &str) -> Vec<String> {
@@ -127,4 +127,38 @@ fn both_streams_keep_their_order() {
         "{}",
         shown.stdout
     );
+}
+
+#[test]
+fn killed_supervisors_leave_a_log_without_gaps_and_doubles() {
+    let env = need!(with_busybox());
+    let options = ["--log-opt", "max-size=100k", "--log-opt", "max-file=500"];
+    let script = "i=0; while :; do i=$((i+1)); echo $i; done";
+    let create = [&["create", "--name", "talker"], &options[..], &["busybox", "sh", "-c", script]].concat();
+    let _ = env.brig(&create).success();
+    const ROUNDS: u32 = 12;
+    for round in 0..ROUNDS {
+        let _ = env.brig(&["start", "talker"]).success();
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(20 + 7 * round)));
+        let state = env.brig(&["inspect", "talker"]).success().json()[0]["State"].clone();
+        let supervisor = state["SupervisorPid"].to_string();
+        let _ = env.program("kill", &["-9", &supervisor]).run().success();
+        // Its payload goes with it.
+        eventually("it is seen as stopped", || {
+            env.brig(&["inspect", "talker"]).success().json()[0]["State"]["Status"] == "exited"
+        });
+    }
+    assert!(files(&env, "talker").len() > 1);
+    let shown = env.brig(&["logs", "talker"]).success().stdout;
+    let (mut last, mut begun) = (0, 0);
+    for number in shown.lines().map(|line| line.parse::<u32>().unwrap()) {
+        if number == 1 {
+            begun += 1;
+        } else {
+            assert_eq!(number, last + 1);
+        }
+        last = number;
+    }
+    // One that was killed at once may have said nothing.
+    assert!((1..=ROUNDS).contains(&begun), "{begun}");
 }
