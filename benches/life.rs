@@ -95,7 +95,10 @@ fn list(bench: &Bench, podman: Podman<'_>) {
     if let Some(podman) = podman {
         let start = Instant::now();
         while start.elapsed() < MINUTE && theirs < MANY {
-            if podman(&["create", "--network", "none", "--name", &names[theirs], IMAGE, "true"]).time().is_none() {
+            if podman(&["create", "--network", "none", "--name", &names[theirs], IMAGE, "true"])
+                .time()
+                .is_none()
+            {
                 break;
             }
             theirs += 1;

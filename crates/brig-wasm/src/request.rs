@@ -231,7 +231,8 @@ mod tests {
     fn a_request_of_another_version_is_refused_by_name() {
         let bytes = CompileRequest { version: 7, ..request() }.encode().unwrap();
         let error = CompileRequest::decode(&bytes).unwrap_err();
-        assert_eq!(error.to_string(), "the runner reads requests of version 1, and this one has 7");
+        let expected = format!("the runner reads requests of version {REQUEST_VERSION}, and this one has 7");
+        assert_eq!(error.to_string(), expected);
         assert!(matches!(CompileRequest::decode(&bytes[..0]), Err(RequestError::Encoding { .. })));
     }
 

@@ -98,7 +98,7 @@ fn holds(filter: &ImageFilter, moment: Option<Timestamp>, image: &ImageSummary) 
     match filter {
         ImageFilter::Before(_) | ImageFilter::Until(_) => image.created < moment,
         ImageFilter::Since(_) => image.created > moment,
-        ImageFilter::Dangling(dangling) => !dangling,
+        ImageFilter::Dangling(dangling) => image.is_unnamed() == *dangling,
         ImageFilter::Label(label) => has_label(&image.labels, label),
         ImageFilter::NotLabel(label) => !has_label(&image.labels, label),
         ImageFilter::Reference(pattern) => is_named(image, pattern),

@@ -1,5 +1,9 @@
 //! Removing what has ended, and images that nobody uses.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use brig_runtime::{State, Timestamp};
 use brig_store::GcReport;
 
@@ -51,12 +55,13 @@ impl Engine {
         Ok(removed)
     }
 
-    /// Removes images that no container uses: with `all` every one, else those without a tag. Then what nobody needs.
+    /// Removes images that no container uses: with `all` every one, else those that were made
+    /// without a name. Then what nobody needs.
     /// Gives what was done, in docker's words, and what garbage collection took along.
     pub fn prune_images(&self, all: bool, filter: &PruneFilter) -> Result<(Vec<String>, GcReport)> {
         let mut done = Vec::new();
         for image in self.images()? {
-            if !all && image.tag != "<none>" {
+            if !all && !image.is_unnamed() {
                 continue;
             }
             let details = self.inspect_image(&image.reference, &crate::images::Wanted::default())?;
@@ -75,13 +80,17 @@ impl Engine {
 }
 
 /// The bytes that a directory tree takes on disk. What can't be read doesn't count.
-pub(crate) fn disk_use(dir: &std::path::Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    let of = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => meta.blocks() * 512 + disk_use(&entry.path()),
-        Ok(meta) => meta.blocks() * 512,
-        Err(_) => 0,
-    };
-    entries.flatten().map(of).sum()
+pub(crate) fn disk_use(dir: &Path) -> u64 {
+    let (mut total, mut dirs) = (0, vec![dir.to_owned()]);
+    // Not by recursion: a container makes them as deep as it likes.
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            total += meta.blocks() * 512;
+            if meta.is_dir() {
+                dirs.push(entry.path());
+            }
+        }
+    }
+    total
 }

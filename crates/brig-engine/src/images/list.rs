@@ -36,6 +36,13 @@ pub struct ImageSummary {
     pub labels: BTreeMap<String, String>,
 }
 
+impl ImageSummary {
+    /// Whether it was made without a name: docker's *dangling*. One that was pulled by its digest is not.
+    pub fn is_unnamed(&self) -> bool {
+        self.repository == super::made::UNNAMED
+    }
+}
+
 impl Engine {
     /// All references of the store, by name.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {

@@ -16,7 +16,7 @@ use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
 /// What images are called that nobody gave a name: an image in the store has one.
-const UNNAMED: &str = "unnamed";
+pub(super) const UNNAMED: &str = "unnamed";
 
 /// A layer that is in the store, as blob and unpacked.
 #[derive(Debug)]
