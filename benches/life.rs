@@ -40,7 +40,7 @@ type Podman<'a> = Option<&'a dyn Fn(&[&str]) -> Run>;
 const START: [&str; 9] =
     ["run", "-d", "--network", "none", "--name", "bench-one", IMAGE, "/bin/busybox", "sleep"];
 
-fn run<'a>(name: &'a str) -> Vec<&'a str> {
+fn run(name: &str) -> Vec<&str> {
     let mut args: Vec<&str> = START.iter().map(|arg| if *arg == "bench-one" { name } else { arg }).collect();
     args.push("1000");
     args
