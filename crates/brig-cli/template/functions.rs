@@ -34,7 +34,7 @@ pub(super) fn call<'a>(name: &str, arguments: &[Item<'a>], steps: &mut Steps) ->
         ("upper", [value]) => text(string(value)?.to_uppercase()),
         ("title", [value]) => text(title(string(value)?)),
         ("split", [value, separator]) => split(string(value)?, string(separator)?, steps),
-        ("join", [list, separator]) => text(join(list, string(separator)?)?),
+        ("join", [list, separator]) => text(join(list, string(separator)?, steps)?),
         ("pad", [value, before, behind]) => pad(string(value)?, number(before)?, number(behind)?, steps),
         ("truncate", [value, length]) => truncate(string(value)?, number(length)?),
         ("print", values) => text(format::sprint(values)),
@@ -115,13 +115,16 @@ fn split<'a>(text: &str, separator: &str, steps: &mut Steps) -> Made<'a> {
     Ok(Item::made(parts))
 }
 
-fn join(list: &Item<'_>, separator: &str) -> Result<String, String> {
+fn join(list: &Item<'_>, separator: &str, steps: &mut Steps) -> Result<String, String> {
     let wrong = |value: &Value| format!("wrong type for value; expected []string; got {}", kind(value));
     match list.value() {
         Value::Null => Ok(String::new()),
         Value::Array(items) => {
             let texts = items.iter().map(|item| item.as_str().ok_or_else(|| wrong(item)));
-            Ok(texts.collect::<Result<Vec<_>, _>>()?.join(separator))
+            let texts = texts.collect::<Result<Vec<_>, _>>()?;
+            let length: usize = texts.iter().map(|text| text.len()).sum();
+            steps.take(length.saturating_add(separator.len().saturating_mul(texts.len())))?;
+            Ok(texts.join(separator))
         }
         value => Err(wrong(value)),
     }

@@ -109,8 +109,10 @@ pub fn sweep(paths: &ContainerPaths) -> Result<Observed, LivenessError> {
     }
     let _change = match change_lock(paths, Duration::ZERO) {
         Ok(lock) => lock,
-        // A supervisor lives after all: a new one.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return observe(paths),
+        // A supervisor lives after all, a new one; or somebody else is about to mend it, and tells.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return observe(paths).map(|observed| Observed { lost: false, ..observed });
+        }
         Err(source) => return Err(LivenessError::Lock { path: paths.lock(), source }),
     };
     let record = StateRecord::read(&paths.state())?;
@@ -214,12 +216,18 @@ fn lost(record: StateRecord) -> StateRecord {
     let record = StateRecord { supervisor: None, payload: None, ..record };
     if record.state == State::Restarting {
         // It was between two payloads: how the last one ended is known.
-        return StateRecord { state: State::Stopped, ..record };
+        return StateRecord { state: State::Stopped, lost: true, ..record };
     }
     let exit = ExitStatus::exited(CODE_UNKNOWN)
         .because(ExitReason::SupervisorLost, CODE_UNKNOWN)
         .with_message(format!("{why}; how the program ended is unknown"));
-    StateRecord { state: State::Stopped, exit: Some(exit), finished_at: Some(Timestamp::now()), ..record }
+    StateRecord {
+        state: State::Stopped,
+        lost: true,
+        exit: Some(exit),
+        finished_at: Some(Timestamp::now()),
+        ..record
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl SupervisorLock {
     /// `WouldBlock` when another supervisor holds it.
     pub fn take(path: &Path, patience: Duration, ending: impl Fn() -> bool) -> io::Result<Self> {
         let file = open(path)?;
-        fcntl(&file, FcntlArg::F_OFD_SETLKW(&range(libc::F_WRLCK, CHANGE)))?;
+        wait_until_free(patience, || true, || try_take(&file, CHANGE))?;
         wait_until_free(patience, ending, || try_take(&file, ALIVE))?;
         // Removed while it was waited for: with the container, or by somebody who clears the run directory.
         if file.metadata()?.nlink() == 0 {
@@ -44,6 +44,9 @@ impl SupervisorLock {
     }
 }
 
+/// How long somebody who changes a container without a supervisor usually takes.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Held while a container without a supervisor is swept or removed: nothing can start it meanwhile.
 #[derive(Debug)]
 pub struct ChangeLock {
@@ -51,12 +54,13 @@ pub struct ChangeLock {
 }
 
 impl ChangeLock {
-    /// Takes the lock at `path`, waiting for a supervisor that ends for at most `patience`.
+    /// Takes the lock at `path`, waiting for a supervisor that ends for at most `patience`, and for somebody else who
+    /// changes the container for a moment at least.
     ///
-    /// `WouldBlock` when a supervisor still lives then.
+    /// `WouldBlock` when a supervisor still lives then, or the container is still being changed.
     pub fn take(path: &Path, patience: Duration) -> io::Result<Self> {
         let file = open(path)?;
-        fcntl(&file, FcntlArg::F_OFD_SETLKW(&range(libc::F_WRLCK, CHANGE)))?;
+        wait_until_free(patience.max(MOMENT), || true, || try_take(&file, CHANGE))?;
         wait_until_free(patience, || true, || is_free(&file, ALIVE))?;
         Ok(Self { _file: file })
     }

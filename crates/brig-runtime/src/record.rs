@@ -210,6 +210,9 @@ pub struct StateRecord {
     /// Whether it ended since somebody stopped it.
     #[serde(default)]
     pub stopped_by_user: bool,
+    /// Whether it ended since its supervisor, or the machine, was killed.
+    #[serde(default)]
+    pub lost: bool,
     /// Whether it works, where that is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
@@ -251,6 +254,7 @@ impl StateRecord {
             exit: None,
             restart_count: 0,
             stopped_by_user: false,
+            lost: false,
             health: None,
             created_at,
             started_at: None,

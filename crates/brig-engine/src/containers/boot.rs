@@ -1,6 +1,5 @@
 //! After a boot: what should run, runs again.
 
-use brig_runtime::exit::ExitReason;
 use brig_runtime::record::boot_id;
 use brig_runtime::{RestartPolicy, State, StateRecord};
 
@@ -35,8 +34,7 @@ fn should_run(policy: RestartPolicy, state: &StateRecord, boot: &str) -> bool {
         return false;
     }
     let exit = state.exit.as_ref();
-    let lost = exit.is_some_and(|exit| exit.reason == ExitReason::SupervisorLost);
-    if lost || state.boot_id != boot {
+    if state.lost || state.boot_id != boot {
         return policy.at_boot(exit, state.stopped_by_user);
     }
     // In this boot these end only with their supervisor, or when a user wants it.
@@ -53,6 +51,7 @@ mod tests {
         StateRecord {
             boot_id: boot.into(),
             stopped_by_user: by_user,
+            lost: exit.code == 255,
             exit: Some(exit),
             ..StateRecord::new("a", "linux", State::Stopped, Timestamp::now())
         }
@@ -61,7 +60,7 @@ mod tests {
     #[test]
     fn who_comes_back() {
         let (ok, failed) = (ExitStatus::exited(0), ExitStatus::exited(1));
-        let lost = ExitStatus::exited(255).because(ExitReason::SupervisorLost, 255);
+        let lost = ExitStatus::exited(255);
         for (policy, boot, by_user, exit, runs) in [
             ("always", "old", true, &ok, true),
             ("always", "now", true, &ok, false),

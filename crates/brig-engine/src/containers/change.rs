@@ -36,12 +36,6 @@ impl Engine {
             spec.name = new.to_owned();
             Ok(Written::default())
         })?;
-        // From here on it has its new name; the old one would be swept by whoever wants it.
-        let link = self.roots().names().join(&old);
-        match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", link)(error)),
-            _ => Ok(()),
-        }?;
         let event = Event::container("rename", &container.spec.id).with("name", new);
         self.record_event(&event.with("image", &container.spec.image.reference).with("oldName", old))
     }
@@ -64,10 +58,26 @@ impl Engine {
             written.before.undo();
             return Err(error.into());
         }
+        // Under the lock, so that nobody takes it for left over, and gives it to another container.
+        if spec.name != container.spec.name {
+            self.free_name(id, &container.spec.name)?;
+        }
         if container.state.state.is_active() {
             self.tell_of_edit(&container, written.now.settings().to_vec())?;
         }
         Ok(())
+    }
+
+    /// Removes a name of this container.
+    fn free_name(&self, id: &str, name: &str) -> Result<()> {
+        if self.name_holder(name)?.as_deref() != Some(id) {
+            return Ok(());
+        }
+        let link = self.roots().names().join(name);
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", link)(error)),
+            _ => Ok(()),
+        }
     }
 
     fn tell_of_edit(&self, container: &ContainerInfo, settings: Vec<(PathBuf, String)>) -> Result<()> {

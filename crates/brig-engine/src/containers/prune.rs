@@ -33,9 +33,10 @@ impl PruneFilter {
 }
 
 impl Engine {
-    /// Removes all containers that don't run, and gives their ids with the bytes of each that this has freed.
+    /// Removes all containers that don't run, and gives their ids with the bytes of each that this has freed. One that
+    /// can't be removed is an error only where nothing was removed.
     pub fn prune_containers(&self, filter: &PruneFilter) -> Result<Vec<(String, u64)>> {
-        let mut removed = Vec::new();
+        let (mut removed, mut failed) = (Vec::new(), None);
         for container in self.containers()? {
             let (spec, state) = (&container.spec, container.state.state);
             let ended = matches!(state, State::Created | State::Stopped | State::Dead);
@@ -45,14 +46,18 @@ impl Engine {
                 continue;
             }
             let size = disk_use(self.roots().container(&spec.id).dir());
-            match self.remove(&spec.id, false) {
+            match self.remove(&spec.id, state == State::Dead) {
                 Ok(()) => removed.push((spec.id.clone(), size)),
                 // It was started or removed in this moment.
                 Err(Error::ContainerNotFound { .. } | Error::WrongState { .. }) => {}
-                Err(error) => return Err(error),
+                // One container must not keep all others: what is there of it is shown by `ps -a`.
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(removed)
+        match failed {
+            Some(error) if removed.is_empty() => Err(error),
+            _ => Ok(removed),
+        }
     }
 
     /// Removes images that no container uses: with `all` every one, else those that were made

@@ -10,7 +10,7 @@ use brig_runtime::client::Supervisor;
 use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
 use brig_runtime::protocol::STEP_RUNNING;
 use brig_runtime::remove::remove_tree;
-use brig_runtime::{ContainerPaths, State};
+use brig_runtime::{ContainerPaths, ContainerSpec, State};
 use brig_store::MountOptions;
 
 use super::find::ContainerInfo;
@@ -35,6 +35,12 @@ impl Engine {
             return Err(container.wrong_state("start"));
         }
         let paths = self.roots().container(&container.spec.id);
+        // Until it runs with what its record says, nobody changes the record.
+        let dir = fs::File::open(paths.dir()).map_err(Error::io("open", paths.dir()))?;
+        dir.lock_shared().map_err(Error::io("lock", paths.dir()))?;
+        let spec = ContainerSpec::read(&paths.spec())?;
+        let container = &ContainerInfo { spec, state: container.state.clone() };
+        forget_volatile(container, &paths)?;
         let payload = match container.spec.kind.as_str() {
             "wasm" => self.wasm_payload(container, &paths),
             _ => self.linux_payload(container, &paths),
@@ -136,12 +142,6 @@ impl Engine {
         if layers.is_empty() {
             return Ok(RootFs::Path { path: upper });
         }
-        if spec.auto_remove {
-            // A restart of one whose overlay was volatile: the kernel's marker would say that something may be lost. It was
-            // unmounted in order.
-            let marker = work.join("work/incompat");
-            remove_tree(&marker, &[]).map_err(Error::io("remove", &marker))?;
-        }
         let options = MountOptions { user_xattr: self.host().rootless, volatile: spec.auto_remove };
         let plan = self.store().mount_plan(&layers, Some((&upper, &work)), options);
         Ok(RootFs::Overlay {
@@ -151,6 +151,16 @@ impl Engine {
             options: plan.options.iter().map(|option| (*option).to_owned()).collect(),
         })
     }
+}
+
+/// A restart of one whose overlay was volatile: the kernel's marker would say that something may be lost. It was unmounted
+/// in order.
+fn forget_volatile(container: &ContainerInfo, paths: &ContainerPaths) -> Result<()> {
+    if !container.spec.auto_remove {
+        return Ok(());
+    }
+    let marker = paths.work().join("work/incompat");
+    remove_tree(&marker, &[]).map_err(Error::io("remove", &marker))
 }
 
 /// The writable top's root is the container's `/`, so its mode is seen inside.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use brig_runtime::plan::{PayloadPlan, Plan, ProcessPlan, UserPlan};
 use brig_runtime::protocol::{ExecRequest, StepError};
@@ -16,6 +17,9 @@ use super::{ChildIo, Payload, cgroup, child, identity, landlock, listen, program
 
 const NEWPID: u32 = libc::CLONE_NEWPID.cast_unsigned();
 const NEWUSER: u32 = libc::CLONE_NEWUSER.cast_unsigned();
+
+/// How long another program may take until it is executed. In the container's pid namespace it can be stopped from inside.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A pid namespace is entered by a process's children, so the supervisor steps into the one that the plan names before
 /// it makes the payload. Returns its own, to step back.
@@ -91,6 +95,7 @@ pub(super) fn exec(
     let program = program.map(super::open_path).transpose().step("open the program")?;
     let cgroups = cgroup::open(&inner.cgroup).step("open the cgroup")?;
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
+    wire::set_patience(&ours, PATIENCE).step("make a socket pair")?;
     let unified = cgroups.unified.as_ref().map(AsFd::as_fd);
     let guide = match sys::clone3(0, unified).step("make a process")? {
         Cloned::Child => {

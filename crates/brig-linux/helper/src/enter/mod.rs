@@ -149,7 +149,15 @@ struct Heard {
 fn listen(from: &OwnedFd, pid: i32, maps: Option<&IdMaps>) -> Result<Heard, StepError> {
     let mut heard = Heard::default();
     loop {
-        match wire::receive(from).step("hear the new process")? {
+        let message = match wire::receive(from) {
+            // What is known of it is told with the failure: it has to be ended.
+            Err(failure) if failure.errno == Errno::AGAIN.raw_os_error() => {
+                heard.failed = Some(Failure::new(Errno::TIMEDOUT).named("hear the new process"));
+                return Ok(heard);
+            }
+            message => message.step("hear the new process")?,
+        };
+        match message {
             Message::End => return Ok(heard),
             Message::Failed(error) => heard.failed = Some(error),
             Message::Terminal(master) => heard.terminal = Some(master),

@@ -4,9 +4,11 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use brig_runtime::protocol::StepError;
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -39,6 +41,11 @@ const MAX_MESSAGE: usize = 16 * 1024;
 /// A new pair: the supervisor's end, the child's end.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// How long is waited for each message; then receiving it fails with `EAGAIN`.
+pub(crate) fn set_patience(socket: &OwnedFd, patience: Duration) -> Result<(), Errno> {
+    set_socket_timeout(socket, Timeout::Recv, Some(patience))
 }
 
 /// Tells the supervisor which step failed.

@@ -5,24 +5,26 @@
 //! state, and a start that comes at once waits for the lock.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use brig_runtime::State;
 use brig_runtime::exit::{CODE_MEMORY, CODE_TIMEOUT, ExitReason, ExitStatus};
+use brig_runtime::plan::SupervisorPlan;
 use brig_runtime::protocol::{ProtocolError, Request, Response};
 use brig_runtime::remove::remove_tree;
+use brig_runtime::{ContainerSpec, State};
 
 use super::connection::{Bound, Connection};
 use super::log::Stream;
 use super::server::Server;
 use super::sys;
-use crate::enter;
+use crate::{enter, init};
 
 /// How long output is waited for that descendants of the payload may still write. With a pid namespace they are dead
 /// before it is, and its pipes are closed.
 const DRAIN: Duration = Duration::from_millis(100);
+/// What a pipe can hold at most, in bytes: the kernel's `pipe-max-size`, unless root has raised it.
+const MAX_PIPE: usize = 1024 * 1024;
 /// How long a client that isn't patient may take to read what it was sent before the end.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -38,7 +40,8 @@ impl Server {
         while self.sessions[index].read_report(&mut self.scratch) {}
         let session = self.sessions.remove(index);
         let status = session.explain(ExitStatus::from_wait(wait));
-        if self.was_the_look(session.id, &status) {
+        if session.is_look {
+            self.end_of_look(session.id, &status);
             return;
         }
         self.journal.event(
@@ -51,10 +54,16 @@ impl Server {
         }
     }
 
-    /// Reads the output that is there.
+    /// Reads the output that is there: no more than a pipe can hold, since descendants may go on writing.
     fn drain_once(&mut self, index: usize) {
         for stream in [Stream::Out, Stream::Err] {
-            while self.pump(index, stream) > 0 {}
+            let mut left = MAX_PIPE;
+            while left > 0 {
+                match self.pump(index, stream) {
+                    0 => break,
+                    count => left = left.saturating_sub(count),
+                }
+            }
         }
     }
 
@@ -65,6 +74,8 @@ impl Server {
         let wait = reaped.and_then(Result::ok).flatten().unwrap_or(libc::SIGKILL);
         self.drain();
         let status = self.exit_status(wait);
+        // One that goes on says nothing about a payload that has ended.
+        self.forget_look();
         self.end_execs();
         self.over_or_again(status)
     }
@@ -110,8 +121,9 @@ impl Server {
             self.clean_up();
             self.let_mounts_go();
         }
-        let Self { lock, connections, .. } = self;
-        drop(lock);
+        let Self { lock, listener, connections, .. } = self;
+        // Who has come too late sees it, and reads the record.
+        drop((lock, listener));
         linger(connections);
     }
 
@@ -148,7 +160,9 @@ impl Server {
     /// reports, then the wait status.
     fn exit_status(&mut self, wait: i32) -> ExitStatus {
         let status = ExitStatus::from_wait(wait);
-        let was_killed = status.signal == Some(libc::SIGKILL);
+        // An init passes the signal that ended its program on as a code.
+        let of_init = self.plan.payload.process.args.first().is_some_and(|name| name == init::NAME);
+        let was_killed = status.signal == Some(libc::SIGKILL) || of_init && status.code == CODE_MEMORY;
         if self.timers.timed_out && was_killed {
             return status.because(ExitReason::Timeout, CODE_TIMEOUT);
         }
@@ -231,8 +245,9 @@ impl Server {
     /// Removes the container (`--rm`). What can't be removed stays as a dead container, which `rm -f` tries again.
     fn remove(&mut self) {
         let plan = &self.plan.supervisor;
-        let removed = remove_tree(&plan.dir, &["spec.json", "state.json"])
-            .and_then(|()| remove_if_there(&plan.name_file))
+        // While the directory is there: nobody takes the name for one of a container that is gone.
+        let removed = remove_name(plan)
+            .and_then(|()| remove_tree(&plan.dir, &["spec.json", "state.json"]))
             .and_then(|()| remove_tree(&plan.run_dir, &[]));
         match removed {
             Ok(()) => self.journal.event("destroy", &[]),
@@ -244,8 +259,14 @@ impl Server {
     }
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+/// Removes the name that the container has by its record, if it is still its own.
+fn remove_name(plan: &SupervisorPlan) -> io::Result<()> {
+    let name = match ContainerSpec::read(&plan.dir.join("spec.json")) {
+        Ok(spec) => plan.name_file.with_file_name(spec.name),
+        Err(_) => plan.name_file.clone(),
+    };
+    match fs::read_to_string(&name) {
+        Ok(id) if id == plan.id => fs::remove_file(&name),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

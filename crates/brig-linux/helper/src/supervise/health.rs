@@ -114,16 +114,21 @@ impl Server {
         let (pipes, io) = Pipes::new(false).map_err(|error| format!("can't make pipes: {error}"))?;
         let payload = enter::exec(&self.plan, &main.payload, &plan.request, io);
         let payload = payload.map_err(|error| error.to_string())?;
-        Session::new(id, payload, pipes).map_err(|error| error.to_string())
+        let mut session = Session::new(id, payload, pipes).map_err(|error| error.to_string())?;
+        session.is_look = true;
+        Ok(session)
     }
 
-    /// An exec has ended that was the look. Says whether it was.
-    pub(super) fn was_the_look(&mut self, session: u32, status: &ExitStatus) -> bool {
-        let was = self.watch.look.as_ref().is_some_and(|look| look.session == session);
-        if was {
+    /// A look has ended; one that was given up is nothing any more.
+    pub(super) fn end_of_look(&mut self, session: u32, status: &ExitStatus) {
+        if self.watch.look.as_ref().is_some_and(|look| look.session == session) {
             self.end_look(status.code.into(), None);
         }
-        was
+    }
+
+    /// The payload has ended: whatever the look would say is about the past.
+    pub(super) fn forget_look(&mut self) {
+        self.watch = Watch::default();
     }
 
     fn end_look(&mut self, exit_code: i32, why: Option<String>) {

@@ -11,6 +11,7 @@ use brig_runtime::protocol::{
 use brig_runtime::record::ProcessId;
 use brig_runtime::{ContainerSpec, State};
 
+use super::birth::step;
 use super::connection::{Bound, Connection};
 use super::server::{MAIN, Server};
 use super::session::{Pipes, Session};
@@ -204,14 +205,14 @@ impl Server {
         if self.main().is_none() {
             return Err(restarting());
         }
-        self.freeze(enter::pause, State::Paused, "pause")
+        self.freeze(self.pause_all(), State::Paused, "pause")
     }
 
     fn resume(&mut self) -> Answer {
         if self.journal.state() != State::Paused {
             return refuse("invalid", "the container isn't paused");
         }
-        self.freeze(enter::resume, State::Running, "unpause")
+        self.freeze(self.resume_all(), State::Running, "unpause")
     }
 
     fn reload(&mut self, settings: Vec<(PathBuf, String)>) -> Answer {
@@ -228,32 +229,30 @@ impl Server {
         done()
     }
 
-    fn freeze(
-        &mut self,
-        change: impl Fn(&brig_runtime::plan::Plan) -> Result<(), StepError>,
-        state: State,
-        event: &str,
-    ) -> Answer {
-        match change(&self.plan) {
-            // An engine process needs no cgroup to stand still: it is alone, and can't do anything about the signal.
-            Err(error) if error.errno == libc::EOPNOTSUPP && self.plan.supervisor.kind == "wasm" => {
-                self.stop_engines(state == State::Paused)?;
-            }
-            changed => changed.map_err(|error| ProtocolError::new("failed", error.to_string()))?,
-        }
+    fn freeze(&mut self, changed: Result<(), StepError>, state: State, event: &str) -> Answer {
+        changed.map_err(|error| ProtocolError::new("failed", error.to_string()))?;
         self.journal.change(state);
         self.journal.event(event, &[]);
         done()
     }
-}
 
-impl Server {
-    /// Stops the engine processes, or lets them go on.
-    fn stop_engines(&self, stop: bool) -> Result<(), ProtocolError> {
-        let signal = if stop { libc::SIGSTOP } else { libc::SIGCONT };
+    fn pause_all(&self) -> Result<(), StepError> {
+        enter::pause(&self.plan).or_else(|error| self.signal_engines(libc::SIGSTOP, error))
+    }
+
+    /// Lets a frozen container go on.
+    pub(super) fn resume_all(&self) -> Result<(), StepError> {
+        enter::resume(&self.plan).or_else(|error| self.signal_engines(libc::SIGCONT, error))
+    }
+
+    /// Without a cgroup: an engine process stands still at a signal, too. It is alone, and can't do anything about it.
+    fn signal_engines(&self, signal: i32, error: StepError) -> Result<(), StepError> {
+        if error.errno != libc::EOPNOTSUPP || self.plan.supervisor.kind != "wasm" {
+            return Err(error);
+        }
         for session in &self.sessions {
             sys::signal_process(session.payload.pidfd.as_fd(), signal)
-                .map_err(|error| ProtocolError::new("failed", error.to_string()))?;
+                .map_err(|error| step("send a signal to the engine", None, &error))?;
         }
         Ok(())
     }

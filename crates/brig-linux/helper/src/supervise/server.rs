@@ -249,7 +249,7 @@ impl Server {
 
     fn thaw(&mut self) {
         if self.journal.state() == State::Paused {
-            match crate::enter::resume(&self.plan) {
+            match self.resume_all() {
                 Ok(()) => self.journal.change(State::Running),
                 Err(error) => self.journal.warn(error.to_string()),
             }
@@ -376,10 +376,11 @@ impl Server {
             self.leave_creators_cgroups();
         }
         self.look_after_health();
-        if due(&mut self.timers.restart) {
-            return self.revive();
+        // First: who was stopped between two payloads doesn't get another one.
+        if let Some(ended) = self.gives_up() {
+            return Some(ended);
         }
-        self.gives_up()
+        if due(&mut self.timers.restart) { self.revive() } else { None }
     }
 
     /// When a payload's time is over that is started now.

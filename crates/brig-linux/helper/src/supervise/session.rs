@@ -69,6 +69,8 @@ fn connect(payload: &mut Payload, pipes: &mut Pipes) -> io::Result<Option<File>>
 pub(super) struct Session {
     pub(super) id: u32,
     pub(super) payload: Payload,
+    /// Whether it is a look at the payload's health.
+    pub(super) is_look: bool,
     input: Option<File>,
     waiting_input: Vec<u8>,
     input_ends: bool,
@@ -85,6 +87,7 @@ impl Session {
             Ok(report) => Ok(Self {
                 id,
                 payload,
+                is_look: false,
                 input: pipes.input,
                 waiting_input: Vec::new(),
                 input_ends: false,

@@ -145,3 +145,21 @@ fn nix_kill(pid: i32, signal: i32) {
     assert!(status.unwrap().success());
     std::thread::sleep(Duration::from_millis(1));
 }
+
+#[test]
+fn a_stop_in_the_moment_of_a_restart_is_the_end() {
+    for _ in 0..5 {
+        let container = with_policy("exit 4", RestartPolicy::Always);
+        let running = container.start();
+        eventually("it waits", || container.state().state == State::Restarting);
+        // Both are due when it goes on.
+        nix_kill(running.helper_pid(), libc::SIGSTOP);
+        let mut client = container.connect();
+        let stopping = std::thread::spawn(move || client.stop(libc::SIGTERM, 10_000, None).unwrap());
+        std::thread::sleep(Duration::from_millis(900));
+        nix_kill(running.helper_pid(), libc::SIGCONT);
+        assert_eq!(stopping.join().unwrap().code, 4);
+        running.ended();
+        assert_eq!(container.state().state, State::Stopped);
+    }
+}

@@ -59,9 +59,11 @@ fn a_container_becomes_healthy_and_unhealthy_and_healthy_again() {
     eventually("it is healthy again", || health(&container).status == HealthStatus::Healthy);
     let last = health(&container).log.pop().unwrap();
     assert_eq!((last.exit_code, last.output.as_str()), (0, "looked\n"));
-    let events = container.events();
-    let told: Vec<_> = events.iter().filter(|event| event.starts_with("health_status")).collect();
-    assert_eq!(told, ["health_status: healthy", "health_status: unhealthy", "health_status: healthy"]);
+    let expected = ["health_status: healthy", "health_status: unhealthy", "health_status: healthy"];
+    eventually("all three were told", || {
+        let events = container.events();
+        events.iter().filter(|event| event.starts_with("health_status")).eq(&expected)
+    });
 }
 
 #[test]

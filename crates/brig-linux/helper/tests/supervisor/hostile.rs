@@ -8,6 +8,8 @@ use brig_runtime::State;
 use brig_runtime::client::Supervisor;
 use brig_runtime::protocol::{MAX_FRAME, write_frame};
 
+use brig_runtime::protocol::ExecRequest;
+
 use crate::container::{Container, eventually};
 
 fn raw(supervisor: Supervisor) -> UnixStream {
@@ -140,4 +142,55 @@ fn resident(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_payload_that_stops_what_comes_in_deafens_nobody() {
+    let container = Container::new("while :; do kill -STOP -1; done");
+    let running = container.start();
+    let request = ExecRequest {
+        args: vec!["true".into()],
+        env: vec!["PATH=/usr/bin:/bin".into()],
+        cwd: "/".into(),
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+        tty: false,
+        stdin: false,
+        detach: false,
+        size: None,
+        engine: None,
+    };
+    for _ in 0..3 {
+        // It may also win: then the program runs, or is stopped later.
+        let _ = container.connect().exec(ExecRequest { detach: true, ..request.clone() });
+    }
+    let status = container.connect().stop(libc::SIGKILL, 1000, None).unwrap();
+    assert_eq!(status.signal, Some(libc::SIGKILL));
+    running.ended();
+}
+
+#[test]
+fn an_exec_whose_descendants_write_on_ends_all_the_same() {
+    let container = Container::new("exec sleep 60");
+    let _running = container.start();
+    let script = "for i in 1 2 3; do yes & done; exit 7";
+    let request = ExecRequest {
+        args: vec!["sh".into(), "-c".into(), script.into()],
+        env: vec!["PATH=/usr/bin:/bin".into()],
+        cwd: "/".into(),
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+        tty: false,
+        stdin: false,
+        detach: false,
+        size: None,
+        engine: None,
+    };
+    let mut client = container.connect();
+    client.exec(request).unwrap();
+    let status = crate::container::pump(&mut client, &mut Vec::new(), &mut Vec::new(), None);
+    assert_eq!(status.code, 7);
+    container.connect().stop(libc::SIGKILL, 1000, None).unwrap();
 }
