@@ -7,6 +7,7 @@
 mod peers;
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use peers::{Bench, IMAGE, Run, busybox, enter_own_namespace, heading};
@@ -151,15 +152,17 @@ fn share_of(name: &str, bench: &Bench) -> Vec<(u64, u64)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let path = entry.path();
-        let comm = fs::read_to_string(path.join("comm")).unwrap_or_default();
         let line = fs::read(path.join("cmdline")).unwrap_or_default();
-        let ours = String::from_utf8_lossy(&line).contains(&*bench.dir.to_string_lossy());
+        let line = String::from_utf8_lossy(&line);
+        let program = line.split('\0').next().unwrap_or_default();
+        let is_it = Path::new(program).file_name().is_some_and(|file| file == name);
+        let ours = line.contains(&*bench.dir.to_string_lossy());
         // brig's supervisor has no arguments: its lock names it.
         let holds = || {
             let fds = fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
             fds.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|target| target.starts_with(&bench.dir))
         };
-        if comm.trim_end() != name || !(ours || holds()) {
+        if !is_it || !(ours || holds()) {
             continue;
         }
         let text = fs::read_to_string(path.join("smaps_rollup")).unwrap_or_default();

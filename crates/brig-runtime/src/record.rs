@@ -232,6 +232,15 @@ impl ContainerSpec {
         read_versioned(path)
     }
 
+    /// Reads `spec.json` for a list: without [`ContainerSpec::linux`], in a fraction of the time.
+    pub fn read_for_list(path: &Path) -> Result<Self, RecordError> {
+        let bytes = read(path)?;
+        match without_linux(&bytes).map(|short| parse_versioned(path, &short)) {
+            Some(Ok(spec)) => Ok(spec),
+            _ => parse_versioned(path, &bytes).map(|spec| Self { linux: None, ..spec }),
+        }
+    }
+
     /// Writes `spec.json`, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), RecordError> {
         write_atomically(path, self)
@@ -289,14 +298,41 @@ struct Versioned {
 }
 
 fn read_versioned<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
-    let bytes =
-        fs::read(path).map_err(|source| RecordError::Io { action: "read", path: path.into(), source })?;
-    let json = |source| RecordError::Json { path: path.into(), source };
-    let found = serde_json::from_slice::<Versioned>(&bytes).map_err(json)?.version;
-    if found > RECORD_VERSION {
-        return Err(RecordError::Version { path: path.into(), found });
-    }
-    serde_json::from_slice(&bytes).map_err(json)
+    parse_versioned(path, &read(path)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RecordError> {
+    fs::read(path).map_err(|source| RecordError::Io { action: "read", path: path.into(), source })
+}
+
+fn parse_versioned<T: for<'de> Deserialize<'de>>(path: &Path, bytes: &[u8]) -> Result<T, RecordError> {
+    // The version is the first field, so that this reads next to nothing.
+    let Some(found) = version(bytes) else {
+        let json = |source| RecordError::Json { path: path.into(), source };
+        let Versioned { version } = serde_json::from_slice(bytes).map_err(json)?;
+        return known(path, version).and_then(|()| serde_json::from_slice(bytes).map_err(json));
+    };
+    known(path, found)?;
+    serde_json::from_slice(bytes).map_err(|source| RecordError::Json { path: path.into(), source })
+}
+
+fn known(path: &Path, found: u32) -> Result<(), RecordError> {
+    if found > RECORD_VERSION { Err(RecordError::Version { path: path.into(), found }) } else { Ok(()) }
+}
+
+/// The version of a record as brig writes them.
+fn version(bytes: &[u8]) -> Option<u32> {
+    let rest = bytes.strip_prefix(br#"{"version":"#)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
+}
+
+/// A spec as brig writes it, without the OCI runtime spec in it, which is nine tenths of it; `None` where it is written in
+/// another way. A quote within a string is escaped, so that what is looked for is a field, and no earlier one has it.
+fn without_linux(bytes: &[u8]) -> Option<Vec<u8>> {
+    const FIELD: &[u8] = br#","linux":{"#;
+    let end = bytes.windows(FIELD.len()).position(|window| window == FIELD)?;
+    Some([&bytes[..end], b"}"].concat())
 }
 
 /// Writes beside the target and renames: a reader sees the old or the new record, never half of one. It isn't synced:
@@ -330,6 +366,20 @@ mod tests {
         fs::write(&path, r#"{"version":99}"#).unwrap();
         let error = StateRecord::read(&path).unwrap_err();
         assert!(matches!(error, RecordError::Version { found: 99, .. }), "{error}");
+        fs::write(&path, r#"{"new":[],"version":99}"#).unwrap();
+        let error = StateRecord::read(&path).unwrap_err();
+        assert!(matches!(error, RecordError::Version { found: 99, .. }), "{error}");
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_list_reads_all_but_the_runtime_spec() {
+        for (text, short) in [
+            (r#"{"version":1,"a":"x","linux":{"linux":{}}}"#, Some(r#"{"version":1,"a":"x"}"#)),
+            (r#"{"a":",\"linux\":{","linux":{}}"#, Some(r#"{"a":",\"linux\":{"}"#)),
+            (r#"{"a":1}"#, None),
+        ] {
+            assert_eq!(without_linux(text.as_bytes()).as_deref(), short.map(str::as_bytes), "{text}");
+        }
     }
 }

@@ -17,6 +17,11 @@ use super::remove::has_no_record;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
+/// How many threads look at containers at once.
+const MAX_THREADS: usize = 8;
+/// How many containers a thread is started for: fewer are looked at in the time that its start takes.
+const SHARE: usize = 100;
+
 /// A container as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerInfo {
@@ -103,8 +108,18 @@ impl Engine {
     }
 
     pub(crate) fn container_by_id(&self, id: &str) -> Result<ContainerInfo> {
+        let spec = ContainerSpec::read(&self.roots().container(id).spec())?;
+        self.as_it_is(spec, id)
+    }
+
+    /// A container of a list: without the OCI runtime spec.
+    fn listed(&self, id: &str) -> Result<ContainerInfo> {
+        let spec = ContainerSpec::read_for_list(&self.roots().container(id).spec())?;
+        self.as_it_is(spec, id)
+    }
+
+    fn as_it_is(&self, spec: ContainerSpec, id: &str) -> Result<ContainerInfo> {
         let paths = self.roots().container(id);
-        let spec = ContainerSpec::read(&paths.spec())?;
         let observed = brig_runtime::liveness::sweep(&paths)?;
         if observed.lost {
             self.record_event(
@@ -126,7 +141,8 @@ impl Engine {
         Ok(ContainerInfo { spec, state })
     }
 
-    /// All containers, newest first. One whose creation was cut off is shown as far as it got.
+    /// All containers, newest first, without their OCI runtime specs ([`ContainerSpec::linux`]). One whose creation was
+    /// cut off is shown as far as it got.
     pub fn containers(&self) -> Result<Vec<ContainerInfo>> {
         self.reap();
         // Before the others: what is made meanwhile isn't taken for a left-over.
@@ -134,14 +150,34 @@ impl Engine {
         let mut all = Vec::new();
         let ids = self.container_ids()?;
         self.sweep_run_dirs(run_dirs, &ids)?;
-        for id in ids {
-            match self.container_by_id(&id) {
-                Ok(info) => all.push(info),
-                Err(Error::ContainerNotFound { .. }) => {}
-                Err(error) => all.extend(self.half_made(&id, error)?),
-            }
+        // Files are looked at by as many threads as there are processors, where it pays to start them.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let share = ids.len().div_ceil(threads).max(SHARE);
+        if ids.len() <= share {
+            all = self.list(&ids)?;
+        } else {
+            std::thread::scope(|scope| {
+                let shares: Vec<_> =
+                    ids.chunks(share).map(|ids| scope.spawn(move || self.list(ids))).collect();
+                for share in shares {
+                    all.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+                }
+                Ok::<_, Error>(())
+            })?;
         }
         all.sort_by_key(|info| std::cmp::Reverse(info.spec.created_at));
+        Ok(all)
+    }
+
+    fn list(&self, ids: &[String]) -> Result<Vec<ContainerInfo>> {
+        let mut all = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.listed(id) {
+                Ok(info) => all.push(info),
+                Err(Error::ContainerNotFound { .. }) => {}
+                Err(error) => all.extend(self.half_made(id, error)?),
+            }
+        }
         Ok(all)
     }
 

@@ -26,39 +26,40 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Made {
     /// The directory of the unified one.
     pub(super) unified: Option<OwnedFd>,
-    /// `cgroup.procs` of the others, opened for writing by somebody who may.
+    /// `tasks` of the others, opened for writing by somebody who may.
     pub(super) legacy: Vec<OwnedFd>,
 }
 
 /// Makes the cgroups and sets their limits. Those that exist are taken over: an earlier start left them.
 pub(super) fn make(plan: &CgroupPlan) -> Result<Made, Failure> {
     let unified = plan.unified.as_ref().map(make_one).transpose()?;
-    let legacy = plan.legacy.iter().map(|dir| procs(&make_one(dir)?, dir)).collect::<Result<_, _>>()?;
+    let legacy = plan.legacy.iter().map(|dir| tasks(&make_one(dir)?, dir)).collect::<Result<_, _>>()?;
     Ok(Made { unified, legacy })
 }
 
-/// Writes this process into each v1 cgroup.
-pub(super) fn join(procs: &[OwnedFd]) -> Result<(), Failure> {
-    for file in procs {
+/// Writes this process into each v1 cgroup, by its one thread: the kernel moves a thread that moves itself without waiting
+/// until no processor is in the middle of a fork, which for a whole process takes some 5 ms.
+pub(super) fn join(tasks: &[OwnedFd]) -> Result<(), Failure> {
+    for file in tasks {
         rustix::io::write(file, b"0")?;
     }
     Ok(())
 }
 
-/// `cgroup.procs` of each v1 cgroup that exists, for another process to join.
+/// `tasks` of each v1 cgroup that exists, for another process to join.
 pub(super) fn open(plan: &CgroupPlan) -> Result<Made, Failure> {
     let directory = |dir: &CgroupDir| {
         let path = dir.path();
         rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).on(path)
     };
     let unified = plan.unified.as_ref().map(directory).transpose()?;
-    let legacy = plan.legacy.iter().map(|dir| procs(&directory(dir)?, dir)).collect::<Result<_, _>>()?;
+    let legacy = plan.legacy.iter().map(|dir| tasks(&directory(dir)?, dir)).collect::<Result<_, _>>()?;
     Ok(Made { unified, legacy })
 }
 
-fn procs(directory: &OwnedFd, dir: &CgroupDir) -> Result<OwnedFd, Failure> {
-    rustix::fs::openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .on(dir.path().join("cgroup.procs"))
+fn tasks(directory: &OwnedFd, dir: &CgroupDir) -> Result<OwnedFd, Failure> {
+    rustix::fs::openat(directory, "tasks", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .on(dir.path().join("tasks"))
 }
 
 fn make_one(dir: &CgroupDir) -> Result<OwnedFd, Failure> {

@@ -36,14 +36,19 @@ impl Server {
     }
 }
 
+/// On v1 by its one thread, which the kernel moves without waiting when it moves itself.
 fn enter(dir: &Path) -> io::Result<()> {
-    let procs = dir.join("cgroup.procs");
-    let open = || OpenOptions::new().write(true).open(&procs);
-    let mut file = match open() {
+    let open = |file| OpenOptions::new().write(true).open(dir.join(file));
+    let either = || match open("tasks") {
+        // v2 has no such file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => open("cgroup.procs"),
+        opened => opened,
+    };
+    let mut file = match either() {
         // The first one since this machine was started.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(dir)?;
-            open()?
+            either()?
         }
         opened => opened?,
     };
