@@ -6,8 +6,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    change, container, demo, doctor, events, files, generate, image, info, logs, prune, ps, run, system,
-    update, version, watch,
+    change, completion, container, demo, doctor, events, files, generate, image, info, logs, prune, ps, run,
+    system, update, version, watch,
 };
 use crate::format::Format;
 
@@ -24,6 +24,11 @@ pub(crate) struct Cli {
     pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// All verbs, as help shows them.
+pub(crate) fn described() -> clap::Command {
+    Cli::command()
 }
 
 /// Options of every verb.
@@ -220,6 +225,8 @@ pub(crate) enum Command {
     /// Print what other programs need to look after containers
     #[command(subcommand)]
     Generate(generate::Generate),
+    /// Print a script that completes brig's command lines
+    Completion(completion::Completion),
     /// Manage images
     #[command(subcommand)]
     Image(ImageCommand),

@@ -3,6 +3,7 @@
 mod args;
 mod attach;
 mod commands;
+mod complete;
 mod error;
 mod format;
 mod list;
@@ -23,6 +24,12 @@ fn run() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(version) = parse::version(&arguments) {
         return match output::print(version) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error::report(&error, args::ErrorFormat::Text),
+        };
+    }
+    if let Some(words) = complete::asked(&arguments) {
+        return match output::print(&complete::answer(&words)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => error::report(&error, args::ErrorFormat::Text),
         };

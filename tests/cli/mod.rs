@@ -1,6 +1,7 @@
 //! The real binary on real images, in hermetic homes.
 
 mod compatibility;
+mod completion;
 mod examples;
 mod faults;
 mod files;

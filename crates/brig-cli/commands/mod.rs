@@ -1,6 +1,7 @@
 //! One file a group of verbs. Each verb is a struct of its flags with `execute`.
 
 pub(crate) mod change;
+pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod demo;
 pub(crate) mod doctor;
@@ -99,5 +100,6 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(verb) => verb.execute(context),
         Command::Demo(verb) => verb.execute(context),
         Command::Version(verb) => verb.execute(context),
+        Command::Completion(verb) => verb.execute(context),
     }
 }

@@ -134,7 +134,7 @@ impl Engine {
 }
 
 /// The defaults of invariant 4.
-fn roots(options: &EngineOptions) -> Result<Roots> {
+pub(crate) fn roots(options: &EngineOptions) -> Result<Roots> {
     if let Some(root) = &options.root {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("find", path));
         let run_root = options.run_root.as_deref().map(absolute).transpose()?;

@@ -14,6 +14,7 @@ mod fsck;
 mod hints;
 mod layers;
 mod names;
+mod peek;
 mod progress;
 mod session;
 mod threads;
@@ -52,6 +53,7 @@ pub use images::{
 };
 #[cfg(feature = "registry")]
 pub use images::{PullOptions, PushOptions};
+pub use peek::{Glimpse, Peek};
 pub use progress::{Progress, ProgressSink};
 pub use session::{Session, SessionOutput};
 pub use usage::{DiskUsage, Usage};

@@ -196,7 +196,7 @@ impl Store {
     }
 
     /// The refs that can be read, and the file names of those that can't.
-    pub(crate) fn readable_refs(&self) -> Result<(Vec<RefRecord>, Vec<String>)> {
+    pub fn readable_refs(&self) -> Result<(Vec<RefRecord>, Vec<String>)> {
         let (mut records, mut damaged) = (Vec::new(), Vec::new());
         for name in fsutil::names(&self.dir("refs"))? {
             match self.read_ref(&name) {

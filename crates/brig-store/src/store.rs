@@ -51,6 +51,16 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the store at `root` if there is one, and makes nothing.
+    pub fn open_existing(root: &Path) -> Result<Option<Self>> {
+        let root = std::path::absolute(root).context("find", root)?;
+        let store = Self { root: root.into() };
+        match store.format_path().exists() {
+            true => Self::open(store.root()).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Where the store is.
     pub fn root(&self) -> &Path {
         &self.root
