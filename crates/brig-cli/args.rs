@@ -9,6 +9,7 @@ use crate::commands::{
     change, completion, container, demo, doctor, events, files, generate, image, info, logs, prune, ps, run,
     system, update, version, watch,
 };
+use crate::examples;
 use crate::format::Format;
 
 /// Runs OCI images as Linux containers or as WebAssembly, from one store, without a daemon.
@@ -28,11 +29,12 @@ pub(crate) struct Cli {
 
 /// All verbs, as help shows them.
 pub(crate) fn described() -> clap::Command {
-    Cli::command()
+    examples::add(Cli::command())
 }
 
 /// Options of every verb.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
     /// Where images and containers are kept [default: /var/lib/brig, or $XDG_DATA_HOME/brig]
     #[arg(long, global = true, env = "BRIG_ROOT", value_name = "DIR", hide_env_values = true)]

@@ -5,6 +5,7 @@ mod attach;
 mod commands;
 mod complete;
 mod error;
+mod examples;
 mod format;
 mod list;
 mod output;

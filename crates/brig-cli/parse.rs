@@ -6,15 +6,17 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, FromArgMatches, Parser};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, FromArgMatches};
 
-use crate::args::{Cli, Command, Globals};
+use crate::args::{self, Cli, Command, Globals};
+use crate::complete::line::Line;
 
 /// Parses the arguments of this process, its name first.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     match one_verb(arguments) {
         Some(cli) => Ok(cli),
-        None => Cli::try_parse_from(arguments),
+        None => by_all_verbs(arguments),
     }
     .and_then(Cli::settled)
 }
@@ -27,6 +29,29 @@ pub(crate) fn version(arguments: &[OsString]) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+fn by_all_verbs(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = args::described();
+    let parsed = command.try_get_matches_from_mut(arguments);
+    let parsed = parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|error| with_whole_usage(error.format(&mut command), &mut command, arguments))
+}
+
+/// clap's usage behind a mistake shows what was given as if it were required, even what came from the environment.
+fn with_whole_usage(
+    mut error: clap::Error,
+    command: &mut clap::Command,
+    arguments: &[OsString],
+) -> clap::Error {
+    if error.get(ContextKind::Usage).is_some() {
+        command.build();
+        let words: Vec<_> =
+            arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let usage = Line::read(command, &words).command.clone().render_usage();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    error
 }
 
 fn one_verb(arguments: &[OsString]) -> Option<Cli> {
@@ -126,7 +151,7 @@ mod tests {
                 Ok(cli) => format!("{cli:?}"),
                 Err(error) => error.to_string(),
             };
-            let all = Cli::try_parse_from(&arguments).and_then(Cli::settled);
+            let all = by_all_verbs(&arguments).and_then(Cli::settled);
             assert_eq!(text(parse(&arguments)), text(all), "{line}");
         }
     }

@@ -6,9 +6,9 @@ use brig_engine::EngineOptions;
 use clap::{Arg, Command};
 
 /// The words before the one that is being typed.
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// The innermost verb.
-    pub(super) command: &'a Command,
+    pub(crate) command: &'a Command,
     /// The names of the verbs, from the outermost.
     pub(super) verbs: Vec<&'a str>,
     /// The positional arguments.
@@ -41,7 +41,7 @@ pub(super) enum Next<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn read(command: &'a Command, words: &'a [String]) -> Self {
+    pub(crate) fn read(command: &'a Command, words: &'a [String]) -> Self {
         let mut line = Self {
             command,
             verbs: Vec::new(),

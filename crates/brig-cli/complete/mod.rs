@@ -5,7 +5,7 @@
 //! Each line after it is a candidate for the whole word, and behind a tab what it means. A failure is an answer without
 //! candidates: nobody wants to read errors while typing.
 
-mod line;
+pub(crate) mod line;
 mod values;
 
 use std::ffi::OsString;
