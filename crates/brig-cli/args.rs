@@ -6,8 +6,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    change, completion, container, demo, doctor, events, files, generate, image, info, logs, prune, ps, run,
-    system, update, version, watch,
+    change, completion, container, demo, doctor, events, files, generate, image, info, logs, man, prune, ps,
+    run, system, update, version, watch,
 };
 use crate::examples;
 use crate::format::Format;
@@ -229,6 +229,9 @@ pub(crate) enum Command {
     Generate(generate::Generate),
     /// Print a script that completes brig's command lines
     Completion(completion::Completion),
+    /// Write the manual's pages
+    #[command(hide = true)]
+    Man(man::Man),
     /// Manage images
     #[command(subcommand)]
     Image(ImageCommand),

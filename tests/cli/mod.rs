@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod linux;
 mod logs;
+mod man;
 mod registries;
 mod rootless;
 mod snapshots;

@@ -14,6 +14,7 @@ pub(crate) mod image;
 pub(crate) mod info;
 mod inspect;
 pub(crate) mod logs;
+pub(crate) mod man;
 mod notices;
 pub(crate) mod prune;
 pub(crate) mod ps;
@@ -101,5 +102,6 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Demo(verb) => verb.execute(context),
         Command::Version(verb) => verb.execute(context),
         Command::Completion(verb) => verb.execute(context),
+        Command::Man(verb) => verb.execute(context),
     }
 }
