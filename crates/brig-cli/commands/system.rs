@@ -81,8 +81,8 @@ impl Inspect {
         }
         let wanted = Wanted { platform: self.platform.clone(), kind: None };
         let details = match engine.inspect_image(name, &wanted) {
-            Err(Error::ImageNotFound { name }) if of == Of::Either => {
-                return Err(Error::NoSuchObject { name });
+            Err(Error::ImageNotFound { name, root }) if of == Of::Either => {
+                return Err(Error::NoSuchObject { name, root });
             }
             details => details?,
         };

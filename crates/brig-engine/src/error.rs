@@ -83,6 +83,8 @@ pub enum Error {
     ImageNotFound {
         /// As given.
         name: String,
+        /// The root that was looked in, where it is known.
+        root: Option<PathBuf>,
     },
     /// The image has nothing for this platform.
     #[error("`{name}` has no image for {wanted}; it has {}", list(available))]
@@ -123,6 +125,8 @@ pub enum Error {
     ContainerNotFound {
         /// As given.
         name: String,
+        /// The root that was looked in, where it is known.
+        root: Option<PathBuf>,
     },
     /// Several containers have ids that begin so.
     #[error("`{prefix}` is the beginning of several ids: {}", candidates.join(", "))]
@@ -246,6 +250,8 @@ pub enum Error {
     NoSuchObject {
         /// As given.
         name: String,
+        /// The root that was looked in, where it is known.
+        root: Option<PathBuf>,
     },
     /// A step on the way into a container failed.
     #[error("container `{name}` can't be started")]

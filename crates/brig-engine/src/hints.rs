@@ -5,6 +5,7 @@ use brig_runtime::exit;
 use brig_runtime::protocol::StepError;
 
 use crate::error::{Error, ErrorKind};
+use crate::missing;
 
 /// The helper's step that the kernel refuses where namespaces are forbidden.
 const MAKE_NAMESPACES: &str = "make namespaces";
@@ -67,14 +68,12 @@ impl Error {
     /// The command or change that helps, where there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::ImageNotFound { name } => Some(format!("brig pull {name}")),
+            Self::ImageNotFound { name, root } => Some(missing::image(name, root.as_deref())),
             Self::Incomplete { name, .. } => {
                 Some(format!("brig pull {name}, with --platform for another than this machine's"))
             }
-            Self::ContainerNotFound { .. } => {
-                Some("brig ps -a lists all containers; sudo brig sees another store".into())
-            }
-            Self::NoSuchObject { .. } => Some("brig ps -a and brig images list what there is".into()),
+            Self::ContainerNotFound { name, root } => Some(missing::container(name, root.as_deref())),
+            Self::NoSuchObject { name, root } => Some(missing::object(name, root.as_deref())),
             Self::NameInUse { name, .. } => Some(format!("brig rm {name}, or choose another --name")),
             Self::ImageInUse { container, .. } => {
                 Some(format!("brig rm {container}, or use --force for stopped ones"))

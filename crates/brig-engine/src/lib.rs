@@ -13,6 +13,7 @@ mod events;
 mod fsck;
 mod hints;
 mod layers;
+mod missing;
 mod names;
 mod peek;
 mod progress;

@@ -118,7 +118,7 @@ impl<'a> ContainerFilters<'a> {
 fn created_at(all: &[ContainerInfo], name: &str) -> Result<Timestamp> {
     let named = all.iter().find(|one| one.spec.name == name || one.spec.id == name);
     let found = named.or_else(|| all.iter().find(|one| !name.is_empty() && one.spec.id.starts_with(name)));
-    let found = found.ok_or_else(|| Error::ContainerNotFound { name: name.into() })?;
+    let found = found.ok_or_else(|| Error::ContainerNotFound { name: name.into(), root: None })?;
     Ok(found.spec.created_at)
 }
 

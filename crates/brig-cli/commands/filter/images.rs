@@ -89,7 +89,8 @@ fn created(all: &[ImageSummary], name: &str) -> Result<Option<Timestamp>> {
         let id = hex.len() >= 4 && image.id.hex().starts_with(hex);
         whole == name || latest || image.reference == name || id
     };
-    let found = all.iter().find(is_it).ok_or_else(|| Error::ImageNotFound { name: name.into() })?;
+    let found =
+        all.iter().find(is_it).ok_or_else(|| Error::ImageNotFound { name: name.into(), root: None })?;
     Ok(found.created)
 }
 

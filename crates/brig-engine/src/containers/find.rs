@@ -45,7 +45,7 @@ impl ContainerInfo {
 impl Engine {
     /// The id that a name, an id or the beginning of one stands for.
     pub fn find(&self, name: &str) -> Result<String> {
-        let not_found = || Error::ContainerNotFound { name: name.into() };
+        let not_found = || self.no_container(name);
         // A path separator would leave the directory.
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(not_found());
@@ -69,6 +69,10 @@ impl Engine {
                 Err(Error::Ambiguous { prefix: name.into(), candidates })
             }
         }
+    }
+
+    pub(crate) fn no_container(&self, name: &str) -> Error {
+        Error::ContainerNotFound { name: name.into(), root: Some(self.roots().root.clone()) }
     }
 
     /// Who has a name.
@@ -131,12 +135,12 @@ impl Engine {
         let comes_again = state.creator.is_some_and(ProcessId::exists);
         if spec.auto_remove && state.state == State::Stopped && !comes_again && !is_alive(&paths)? {
             self.remove_files(&paths, id, false)?;
-            return Err(Error::ContainerNotFound { name: spec.name });
+            return Err(self.no_container(&spec.name));
         }
         // So does one that `run` had made and can't start any more.
         if let Some(lock) = claim_abandoned(&paths, &state)? {
             self.remove_locked(&paths, id, Some(lock))?;
-            return Err(Error::ContainerNotFound { name: spec.name });
+            return Err(self.no_container(&spec.name));
         }
         Ok(ContainerInfo { spec, state })
     }

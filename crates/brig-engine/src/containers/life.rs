@@ -148,7 +148,7 @@ impl Engine {
         match code {
             Some(code) => Ok(ExitStatus::exited(code)),
             None if paths.spec().exists() && paths.state().exists() => Err(error),
-            None => Err(Error::ContainerNotFound { name: spec.name.clone() }),
+            None => Err(self.no_container(&spec.name)),
         }
     }
 

@@ -62,8 +62,10 @@ impl Engine {
         }
         let wanted = transfer.protect_layers(&images).await?;
         transfer.blobs(wanted).await?;
-        let image =
-            images.into_iter().next().ok_or_else(|| Error::ImageNotFound { name: name.to_string() })?;
+        let image = images
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::ImageNotFound { name: name.to_string(), root: None })?;
         let resolved = ResolvedImage::new(name.to_string(), target.clone(), image, reason, &options.wanted)?;
         transfer.finish(target).await?;
         Ok(resolved)

@@ -87,8 +87,7 @@ struct PushPlan {
 
 impl PushPlan {
     fn of(engine: &Engine, name: &Reference, platform: Option<Platform>) -> Result<Self> {
-        let found =
-            engine.store().resolve(name)?.ok_or_else(|| Error::ImageNotFound { name: name.to_string() })?;
+        let found = engine.store().resolve(name)?.ok_or_else(|| engine.no_image(&name.to_string()))?;
         let mut target = found.descriptor;
         let mut document = engine.store().load_document(&target)?;
         if platform.is_some() && document.index().is_some() {

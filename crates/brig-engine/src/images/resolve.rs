@@ -90,12 +90,16 @@ impl Engine {
         self.resolve_target(shown, found.descriptor, wanted)
     }
 
+    pub(crate) fn no_image(&self, name: &str) -> Error {
+        Error::ImageNotFound { name: name.into(), root: Some(self.roots().root.clone()) }
+    }
+
     /// The record that a reference, or the beginning of an image id, stands for.
     pub(crate) fn find_image(&self, name: &str) -> Result<RefRecord> {
         match self.store().find(name) {
             Err(
                 brig_store::StoreError::ImageNotFound { .. } | brig_store::StoreError::RefNotFound { .. },
-            ) => Err(Error::ImageNotFound { name: name.into() }),
+            ) => Err(self.no_image(name)),
             found => Ok(found?),
         }
     }
