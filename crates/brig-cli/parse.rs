@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, FromArgMatches};
+use clap::{Args, FromArgMatches, Parser};
 
 use crate::args::{self, Cli, Command, Globals};
 use crate::complete::line::Line;
@@ -32,6 +32,11 @@ pub(crate) fn version(arguments: &[OsString]) -> Option<&'static str> {
 }
 
 fn by_all_verbs(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).or_else(|_| by_described_verbs(arguments))
+}
+
+/// Help and mistakes are told with all that help has.
+fn by_described_verbs(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = args::described();
     let parsed = command.try_get_matches_from_mut(arguments);
     let parsed = parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));

@@ -54,6 +54,17 @@ fn names_come_from_the_store() {
 }
 
 #[test]
+fn volumes_are_named_for_mounts() {
+    let env = env();
+    let volume = env.root().join("volumes/data");
+    fs::create_dir_all(&volume).unwrap();
+    fs::write(volume.join("volume.json"), "{}").unwrap();
+    assert_eq!(candidates(&env, &["run", "-v", "da"]), ["data:\ta volume"]);
+    assert_eq!(candidates(&env, &["run", "--volume=da"]), ["--volume=data:\ta volume"]);
+    assert_eq!(candidates(&env, &["run", "-v", "./da"]), [""; 0]);
+}
+
+#[test]
 fn a_verb_is_told_of_containers_that_it_can_do_something_with() {
     let env = need!(with_busybox());
     let _ = env.brig(&["run", "-d", "--name", "runs", "busybox", "sleep", "60"]).success();
@@ -173,6 +184,8 @@ fn bash_completes() {
         ("brig run --rm example.com/small:", "v1"),
         ("brig rmi example.com/sm", "example.com/small:v1"),
         ("brig cp first-", "first-one:"),
+        ("brig rm \"first", "first-one"),
+        ("brig rm '", "first-one second-one"),
         ("brig load -i no", "note.txt"),
         ("brig load --input=no", "note.txt"),
         ("brig --run-root=/nowhere stop ", ""),

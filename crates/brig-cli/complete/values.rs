@@ -98,6 +98,7 @@ pub(super) const FILTERS: &[(&[&str], &[&str])] = &[
     ),
     (&["images"], &["before=", "dangling=", "label=", "label!=", "reference=", "since=", "until="]),
     (&["events"], &["container=", "event=", "image=", "label=", "type=", "volume="]),
+    (&["volume ls"], &["dangling=", "driver=", "label=", "name="]),
     (&["prune"], &["until=", "label=", "label!="]),
 ];
 
@@ -121,7 +122,8 @@ fn flag(line: &Line<'_>, arg: &Arg, typed: &str) -> Answer {
     match arg.get_long().or(arg.get_id().as_str().into()).unwrap_or_default() {
         "env" => words(&variables()),
         "volume" if typed.contains(':') => Answer::default(),
-        "volume" => Answer { files: true, no_space: true, ..Answer::default() },
+        "volume" => mounted(line, typed),
+        "volumes-from" => containers(line, Peek::new(&line.roots()).ok()),
         "platform" => words(PLATFORMS),
         "runtime" => words(&["linux", "wasm"]),
         "signal" | "stop-signal" => words(SIGNALS),
@@ -150,12 +152,15 @@ fn positional(line: &Line<'_>, id: &str, typed: &str) -> Answer {
     match (line.verbs.as_slice(), id) {
         (["container", "inspect"], "names") => containers(line, peek()),
         (["image", "inspect"], "names") => images(line, peek()),
+        (["volume", "inspect" | "rm"], _) => volumes(line, peek()),
         (_, "names") => match line.value("of") {
             Some("container") => containers(line, peek()),
             Some("image") => images(line, peek()),
+            Some("volume") => volumes(line, peek()),
             _ => {
                 let mut all = containers(line, peek());
                 all.candidates.extend(images(line, peek()).candidates);
+                all.candidates.extend(volumes(line, peek()).candidates);
                 all
             }
         },
@@ -196,6 +201,22 @@ fn images(line: &Line<'_>, peek: Option<Peek>) -> Answer {
     answer(left.map(|name| Candidate::new(name, "")).collect())
 }
 
+fn volumes(line: &Line<'_>, peek: Option<Peek>) -> Answer {
+    let all = peek.map(|peek| peek.volumes()).unwrap_or_default();
+    let left = all.into_iter().filter(|name| !line.given.contains(&&**name));
+    answer(left.map(|name| Candidate::new(name, "a volume")).collect())
+}
+
+/// The source of a mount, and a `:` behind it.
+fn mounted(line: &Line<'_>, typed: &str) -> Answer {
+    let mut all = match typed.starts_with(['.', '/', '~']) {
+        true => Answer::default(),
+        false => volumes(line, Peek::new(&line.roots()).ok()),
+    };
+    all.candidates.iter_mut().for_each(|candidate| candidate.word.push(':'));
+    Answer { files: true, no_space: true, ..all }
+}
+
 /// An image, or a file of a module.
 fn runnable(line: &Line<'_>, peek: Option<Peek>, typed: &str) -> Answer {
     if typed.starts_with(['.', '/', '~']) {
@@ -232,6 +253,7 @@ fn filter(line: &Line<'_>, typed: &str) -> Answer {
     let verb = match line.verbs.as_slice() {
         ["container", "ls"] => "ps",
         ["image", "ls"] => "images",
+        ["volume", "ls"] => "volume ls",
         [.., verb] => verb,
         [] => "",
     };

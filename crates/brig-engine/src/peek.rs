@@ -61,6 +61,15 @@ impl Peek {
         entries(&self.roots.names()).collect()
     }
 
+    /// The names of volumes.
+    pub fn volumes(&self) -> Vec<String> {
+        let volumes = self.roots.root.join("volumes");
+        let is_whole = |name: &String| volumes.join(name).join("volume.json").exists();
+        let mut all: Vec<_> = entries(&volumes).filter(is_whole).collect();
+        all.sort();
+        all
+    }
+
     /// The names of images, as docker's lists show them.
     pub fn images(&self) -> Vec<String> {
         let Ok(Some(store)) = Store::open_existing(&self.roots.root) else { return Vec::new() };
@@ -97,6 +106,16 @@ mod tests {
         assert_eq!(peek.containers(), []);
         assert!(peek.images().is_empty() && peek.container_names().is_empty());
         assert!(!root.exists());
+    }
+
+    #[test]
+    fn volumes_that_are_being_made_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["whole", "half"] {
+            fs::create_dir_all(dir.path().join("volumes").join(name)).unwrap();
+        }
+        fs::write(dir.path().join("volumes/whole/volume.json"), "{}").unwrap();
+        assert_eq!(Peek::at(dir.path()).volumes(), ["whole"]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ _brig() {
         line=${rest#"$word"}
     done
 
+    # An open quote is bash's own.
+    words[-1]=${words[-1]#[\"\']}
     local typed=${words[-1]} program
     program=$(type -P -- "$1") || program=brig
     local answer=()
