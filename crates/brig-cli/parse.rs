@@ -162,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_is_not_shown_as_required() {
+        for line in ["brig --root /r pull", "brig pull --root /r", "brig image pull --format json"] {
+            let error = parse(&words(line)).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("pull [OPTIONS] <IMAGE>\n"), "{line}: {error}");
+        }
+    }
+
+    #[test]
     fn the_version_is_claps() {
         let clap = Cli::command().render_version();
         assert_eq!(version(&words("brig --version")), Some(clap.as_str()));

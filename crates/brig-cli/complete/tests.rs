@@ -116,6 +116,20 @@ fn what_is_told_is_lines() {
 }
 
 #[test]
+fn odd_words_have_answers() {
+    for word in
+        ["", "-", "--", "=", "-=", "--=", "--é=", "-é", "--root=", "-eé", "\n", "--network==", ":", "-it="]
+    {
+        for line in
+            ["", "run ", "run -e ", "run x ", "ps -f ", "image ", "cp a:", "é --root ", "run -itv ", "-- "]
+        {
+            assert!(told(&format!("{line}{word}")).to_string().starts_with(':'), "{line}{word}");
+        }
+    }
+    assert_eq!(answer(&[]), answer(&[String::new()]));
+}
+
+#[test]
 fn only_the_first_word_asks() {
     let arguments = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
     assert_eq!(asked(&arguments("brig __complete run ")), Some(words("run ")));
