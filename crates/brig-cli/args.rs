@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     change, completion, container, demo, doctor, events, files, generate, image, info, logs, man, prune, ps,
-    run, system, update, version, watch,
+    run, system, update, version, volume, watch,
 };
 use crate::examples;
 use crate::format::Format;
@@ -108,6 +108,7 @@ impl Command {
             Self::Inspect(verb)
             | Self::Image(ImageCommand::Inspect(verb))
             | Self::Container(ContainerCommand::Inspect(verb)) => Some(&mut verb.short_format),
+            Self::Volume(volume::Volumes::Inspect(verb)) => Some(&mut verb.short_format),
             Self::Version(verb) => Some(&mut verb.short_format),
             Self::Info(verb) | Self::System(SystemCommand::Info(verb)) => Some(&mut verb.short_format),
             _ => None,
@@ -138,6 +139,7 @@ impl Command {
                     | Image::Inspect(_)
                     | Image::History(_)
             ),
+            Self::Volume(verb) => matches!(verb, volume::Volumes::Ls(_) | volume::Volumes::Inspect(_)),
             Self::System(verb) => {
                 matches!(verb, SystemCommand::Df(_) | SystemCommand::Events(_) | SystemCommand::Info(_))
             }
@@ -192,7 +194,7 @@ pub(crate) enum Command {
     Export(files::Export),
     /// Make an image of a container: its image, and what the container has changed
     Commit(files::Commit),
-    /// Show everything about containers or images
+    /// Show everything about containers, images or volumes
     Inspect(system::Inspect),
     /// Download an image
     Pull(image::Pull),
@@ -238,6 +240,9 @@ pub(crate) enum Command {
     /// Manage containers
     #[command(subcommand)]
     Container(ContainerCommand),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(volume::Volumes),
     /// Manage the whole
     #[command(subcommand)]
     System(SystemCommand),

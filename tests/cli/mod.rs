@@ -18,6 +18,7 @@ mod registries;
 mod rootless;
 mod snapshots;
 mod supervision;
+mod volumes;
 mod wasm;
 mod wasm_life;
 

@@ -283,7 +283,7 @@ pub(crate) struct Rm {
 impl Rm {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let engine = context.engine()?;
-        Ok(each(&self.containers, context, |name| match engine.remove(name, self.force) {
+        Ok(each(&self.containers, context, |name| match engine.remove_with(name, self.force, self.volumes) {
             Err(Error::ContainerNotFound { .. }) if self.force => Ok(None),
             result => result.map(|()| Some(name.to_owned())),
         }))

@@ -110,7 +110,7 @@ const USAGE: Fields = &[
 /// Show what takes space on disk
 #[derive(Args, Debug)]
 pub(crate) struct Df {
-    /// Show each container, too
+    /// Show each container and volume, too
     #[arg(short, long)]
     verbose: bool,
 }
@@ -121,6 +121,7 @@ impl Df {
         let kinds = [
             ("Images", &usage.images),
             ("Containers", &usage.containers),
+            ("Local Volumes", &usage.volumes),
             ("Compiled Code", &usage.compiled),
         ];
         let mut overview = List::new(USAGE, &["Type", "TotalCount", "Active", "Size", "Reclaimable"]);
@@ -141,6 +142,11 @@ impl Df {
                     super::container::status(container),
                     container.spec.name.clone(),
                 ]);
+            }
+            output::print(&format!("\n{}", table.render()))?;
+            let mut table = Table::new(&["VOLUME NAME", "LINKS", "SIZE"]);
+            for (volume, size) in &usage.per_volume {
+                table.row(vec![volume.name.clone(), volume.users.len().to_string(), table::size(*size)]);
             }
             output::print(&format!("\n{}", table.render()))?;
         }

@@ -24,6 +24,7 @@ pub(crate) mod system;
 pub(crate) mod update;
 mod values;
 pub(crate) mod version;
+pub(crate) mod volume;
 pub(crate) mod watch;
 
 use std::process::ExitCode;
@@ -90,6 +91,7 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Stats(verb) | Command::Container(ContainerCommand::Stats(verb)) => verb.execute(context),
         Command::Container(ContainerCommand::Prune(verb)) => verb.execute(context),
         Command::Image(ImageCommand::Prune(verb)) => verb.execute(context),
+        Command::Volume(verb) => verb.execute(context),
         Command::Info(verb) | Command::System(SystemCommand::Info(verb)) => verb.execute(context),
         Command::System(SystemCommand::Df(verb)) => verb.execute(context),
         Command::System(SystemCommand::Prune(verb)) => verb.execute(context),

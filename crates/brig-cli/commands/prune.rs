@@ -1,4 +1,4 @@
-//! `container prune`, `image prune`, `system prune`: what isn't used goes.
+//! `container prune`, `image prune`, `volume prune`, `system prune`: what isn't used goes.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -42,6 +42,19 @@ pub(crate) struct Images {
 #[derive(Args, Debug)]
 pub(crate) struct System {
     /// Remove all images that no container uses, not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    /// Remove anonymous volumes that no container uses, too
+    #[arg(long)]
+    volumes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Remove anonymous volumes that no container uses
+#[derive(Args, Debug)]
+pub(crate) struct Volumes {
+    /// Remove all that no container uses, not only those that nobody named
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
@@ -128,6 +141,21 @@ impl Removed {
         Ok(())
     }
 
+    fn volumes(&mut self, context: &Context, all: bool, filter: &PruneFilter) -> Result<()> {
+        let removed = context.engine()?.prune_volumes(all, filter)?;
+        if !removed.is_empty() {
+            self.text.push_str("Deleted Volumes:\n");
+        }
+        for (name, bytes) in &removed {
+            self.text.push_str(&format!("{name}\n"));
+            self.bytes += bytes;
+        }
+        if !removed.is_empty() {
+            self.text.push('\n');
+        }
+        Ok(())
+    }
+
     fn print(self) -> Result<ExitCode> {
         output::print(&format!("{}Total reclaimed space: {}\n", self.text, table::size(self.bytes)))?;
         Ok(ExitCode::SUCCESS)
@@ -142,6 +170,27 @@ impl Containers {
         }
         let mut removed = Removed::default();
         removed.containers(context, &filter)?;
+        removed.print()
+    }
+}
+
+impl Volumes {
+    pub(crate) fn execute(mut self, context: &Context) -> Result<ExitCode> {
+        // docker's `-a`, in its API's words.
+        let before = self.common.filter.len();
+        self.common.filter.retain(|filter| !matches!(filter.as_str(), "all=1" | "all=true"));
+        let all = self.all || before != self.common.filter.len();
+        let filter = self.common.parse()?;
+        if filter.until.is_some() {
+            let problem = "the filters of volumes are label=KEY[=VALUE] and label!=KEY[=VALUE]";
+            return Err(Error::Invalid { what: "filter", value: "until".into(), problem: problem.into() });
+        }
+        let what = if all { "all volumes" } else { "anonymous volumes" };
+        if !self.common.may(&[&format!("{what} not used by at least one container")])? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut removed = Removed::default();
+        removed.volumes(context, all, &filter)?;
         removed.print()
     }
 }
@@ -166,12 +215,27 @@ impl Images {
 impl System {
     pub(crate) fn execute(self, context: &Context) -> Result<ExitCode> {
         let filter = self.common.parse()?;
-        if !self.common.may(&["all containers that don't run", which(self.all)])? {
+        let mut what = vec!["all containers that don't run", which(self.all)];
+        if self.volumes {
+            if filter.until.is_some() {
+                let problem = "the \"until\" filter is not supported with \"--volumes\"";
+                return Err(Error::Invalid {
+                    what: "filter",
+                    value: "until".into(),
+                    problem: problem.into(),
+                });
+            }
+            what.push("anonymous volumes not used by at least one container");
+        }
+        if !self.common.may(&what)? {
             return Ok(ExitCode::SUCCESS);
         }
         let mut removed = Removed::default();
-        // First the containers: they use images.
+        // First the containers: they use images and volumes.
         removed.containers(context, &filter)?;
+        if self.volumes {
+            removed.volumes(context, false, &filter)?;
+        }
         removed.images(context, self.all, &filter)?;
         removed.print()
     }

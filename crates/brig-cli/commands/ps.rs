@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{ContainerInfo, Result};
+use brig_engine::{ContainerInfo, MountRecord, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ impl Ps {
             "Size": "0B",
             "Labels": list::pairs(&spec.labels),
             "Mounts": self.mounts(container),
-            "LocalVolumes": "0",
+            "LocalVolumes": local_volumes(container).to_string(),
             "Networks": spec.network,
             "Platform": spec.image.platform,
             "ExitCode": exit.unwrap_or_default(),
@@ -129,12 +129,16 @@ impl Ps {
     }
 
     fn mounts(&self, container: &ContainerInfo) -> String {
-        let name = |source: &std::path::Path| {
-            let name = source.to_string_lossy().into_owned();
+        let name = |mount: &MountRecord| {
+            let name = mount.volume.clone().unwrap_or_else(|| mount.source.to_string_lossy().into_owned());
             if self.no_trunc { name } else { table::ellipsis(&name, MOUNT) }
         };
-        container.spec.mounts.iter().map(|mount| name(&mount.source)).collect::<Vec<_>>().join(",")
+        container.spec.mounts.iter().map(name).collect::<Vec<_>>().join(",")
     }
+}
+
+fn local_volumes(container: &ContainerInfo) -> usize {
+    container.spec.mounts.iter().filter(|mount| mount.volume.is_some()).count()
 }
 
 /// docker's words: `12kB (virtual 34MB)`.

@@ -8,11 +8,11 @@ use std::time::Duration;
 use brig_engine::blocking::Engine;
 use brig_engine::{
     ContainerInfo, CreateOptions, Error, ErrorKind, Isolation, Kind, Limits, Network, Platform, Result,
-    Volume, Wanted,
+    Wanted,
 };
 use clap::{Args, ValueEnum};
 
-use super::flags::{CidFile, FileFlags, LimitFlags, LogFlags, TuningFlags};
+use super::flags::{CidFile, FileFlags, LimitFlags, LogFlags, MountFlags, TuningFlags};
 use super::supervision::SupervisionFlags;
 use super::values::parse_duration;
 use super::{Context, image, notices};
@@ -28,9 +28,8 @@ pub(crate) struct ContainerFlags {
     /// Set an environment variable; a bare NAME takes yours
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Mount a directory or file of the host
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
-    volume: Vec<String>,
+    #[command(flatten)]
+    mounts: MountFlags,
     /// Working directory in the container
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
@@ -256,6 +255,9 @@ fn is_missing(error: &Error) -> bool {
 impl ContainerFlags {
     fn into_options(self, auto_remove: bool, start_follows: bool) -> Result<CreateOptions> {
         let kind = self.runtime.as_deref().map(kind).transpose()?;
+        let mounts = self.mounts.mounts()?;
+        let mut tuning = self.tuning.tuning()?;
+        tuning.tmpfs.extend(mounts.tmpfs);
         Ok(CreateOptions {
             image: self.image,
             wanted: Wanted { platform: self.platform, kind },
@@ -263,7 +265,8 @@ impl ContainerFlags {
             args: self.args,
             entrypoint: self.entrypoint,
             env: self.files.env(self.env)?,
-            volumes: self.volume.iter().map(|text| text.parse()).collect::<Result<Vec<Volume>>>()?,
+            volumes: mounts.volumes,
+            volumes_from: mounts.volumes_from,
             workdir: self.workdir,
             user: self.user,
             hostname: self.hostname,
@@ -280,7 +283,7 @@ impl ContainerFlags {
                 timeout_ms: self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
                 ..self.limits.changes().apply(&Limits::default())
             },
-            tuning: self.tuning.tuning()?,
+            tuning,
             stop_signal: self.tuning.stop_signal()?,
             stop_timeout: self.tuning.stop_timeout(),
             log: self.log.config()?,

@@ -1,9 +1,12 @@
 //! Verbs on the whole: `inspect` and `fsck`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
-use brig_engine::{ContainerInfo, Error, FsckReport, Health, HealthCheck, Platform, Result, Ulimit, Wanted};
+use brig_engine::{
+    ContainerInfo, Error, FsckReport, Health, HealthCheck, MountRecord, Platform, Result, Ulimit, Wanted,
+};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -13,7 +16,7 @@ use crate::args::ShortFormat;
 use crate::format::{self, Format};
 use crate::{error, output, table};
 
-/// Show everything about containers or images
+/// Show everything about containers, images or volumes
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
     /// Of an index, the image of this platform
@@ -39,17 +42,21 @@ enum Type {
     Container,
     /// Images.
     Image,
+    /// Volumes.
+    Volume,
 }
 
 /// What `inspect` looks among.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
-    /// Containers first, then images.
+    /// Containers first, then images, then volumes.
     Either,
     /// Containers.
     Containers,
     /// Images.
     Images,
+    /// Volumes.
+    Volumes,
 }
 
 impl Inspect {
@@ -57,6 +64,7 @@ impl Inspect {
         let of = match (of, self.of) {
             (Of::Either, Some(Type::Container)) => Of::Containers,
             (Of::Either, Some(Type::Image)) => Of::Images,
+            (Of::Either, Some(Type::Volume)) => Of::Volumes,
             (of, _) => of,
         };
         let engine = context.engine()?;
@@ -72,6 +80,9 @@ impl Inspect {
     }
 
     fn document(&self, engine: &Engine, name: &str, of: Of) -> Result<Value> {
+        if of == Of::Volumes {
+            return engine.volume(name).map(|volume| super::volume::document(&volume));
+        }
         if of != Of::Images {
             match engine.container(name) {
                 Ok(container) => return self.of_container(engine, &container),
@@ -81,9 +92,7 @@ impl Inspect {
         }
         let wanted = Wanted { platform: self.platform.clone(), kind: None };
         let details = match engine.inspect_image(name, &wanted) {
-            Err(Error::ImageNotFound { name, root }) if of == Of::Either => {
-                return Err(Error::NoSuchObject { name, root });
-            }
+            Err(Error::ImageNotFound { name, root }) if of == Of::Either => return of_volume(engine, name, root),
             details => details?,
         };
         let document = serde_json::to_value(details).map_err(|source| Error::Io {
@@ -105,8 +114,16 @@ impl Inspect {
     }
 }
 
+fn of_volume(engine: &Engine, name: String, root: Option<PathBuf>) -> Result<Value> {
+    match engine.volume(&name) {
+        Ok(volume) => Ok(super::volume::document(&volume)),
+        Err(Error::VolumeNotFound { .. }) => Err(Error::NoSuchObject { name, root }),
+        Err(error) => Err(error),
+    }
+}
+
 /// An array for people, and for programs on one line; by a template, a line for each.
-fn print_documents(context: &Context, documents: &[Value]) -> Result<()> {
+pub(super) fn print_documents(context: &Context, documents: &[Value]) -> Result<()> {
     match &context.globals.format {
         None | Some(Format::Table) => output::json(&documents),
         Some(Format::Json) => output::json_line(&documents),
@@ -170,16 +187,31 @@ fn container_document(engine: &Engine, container: &ContainerInfo) -> Value {
             "Healthcheck": spec.health.as_ref().map(healthcheck_document),
         },
         "HostConfig": host_config(container),
-        "Mounts": spec.mounts.iter().map(|mount| json!({
-            "Type": "bind",
-            "Source": mount.source,
-            "Destination": mount.target,
-            "RW": !mount.read_only,
-        })).collect::<Vec<_>>(),
+        "Mounts": spec.mounts.iter().map(mount_document).collect::<Vec<_>>(),
         "Layers": spec.layers,
         "Wasm": spec.wasm,
         "Spec": spec.linux,
     })
+}
+
+/// docker's fields: a directory of the host has neither name nor driver.
+fn mount_document(mount: &MountRecord) -> Value {
+    let mut document = json!({
+        "Type": if mount.volume.is_some() { "volume" } else { "bind" },
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": mount.mode,
+        "RW": !mount.read_only,
+        "Propagation": "",
+    });
+    match &mount.volume {
+        Some(name) => {
+            document["Name"] = name.as_str().into();
+            document["Driver"] = "local".into();
+        }
+        None => document["Propagation"] = mount.propagation.as_deref().unwrap_or("rprivate").into(),
+    }
+    document
 }
 
 fn health_document(health: &Health) -> Value {

@@ -17,6 +17,7 @@ use crate::images::{
 };
 use crate::session::Session;
 use crate::threads;
+use crate::volumes::{VolumeInfo, VolumeOptions};
 
 pub use crate::blocking::EngineOptions;
 
@@ -253,6 +254,22 @@ impl Engine {
     /// All containers, newest first.
     pub async fn containers(&self) -> Result<Vec<ContainerInfo>> {
         self.call(blocking::Engine::containers).await
+    }
+
+    /// Makes a volume; one of this name that is there already stays as it is.
+    pub async fn create_volume(&self, options: VolumeOptions) -> Result<VolumeInfo> {
+        self.call(move |engine| engine.create_volume(&options)).await
+    }
+
+    /// All volumes, by name.
+    pub async fn volumes(&self) -> Result<Vec<VolumeInfo>> {
+        self.call(blocking::Engine::volumes).await
+    }
+
+    /// Removes a volume that no container uses.
+    pub async fn remove_volume(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.call(move |engine| engine.remove_volume(&name)).await
     }
 
     /// Removes a container; with force, kills it first.

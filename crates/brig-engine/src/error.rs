@@ -128,6 +128,20 @@ pub enum Error {
         /// The root that was looked in, where it is known.
         root: Option<PathBuf>,
     },
+    /// There is no such volume.
+    #[error("get {name}: no such volume")]
+    VolumeNotFound {
+        /// As given.
+        name: String,
+    },
+    /// Containers use a volume, running or not.
+    #[error("remove {name}: volume is in use - [{}]", containers.join(", "))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// Their ids.
+        containers: Vec<String>,
+    },
     /// Several containers have ids that begin so.
     #[error("`{prefix}` is the beginning of several ids: {}", candidates.join(", "))]
     Ambiguous {

@@ -23,6 +23,7 @@ impl Error {
             Self::Document { .. } | Self::BadModule { .. } | Self::Archive { .. } => ErrorKind::Corrupt,
             Self::ImageNotFound { .. }
             | Self::ContainerNotFound { .. }
+            | Self::VolumeNotFound { .. }
             | Self::NoSuchObject { .. }
             | Self::ProgramNotFound { .. }
             | Self::FileNotFound { .. }
@@ -37,9 +38,10 @@ impl Error {
                 _ => ErrorKind::Io,
             },
             Self::NameInUse { .. } => ErrorKind::AlreadyExists,
-            Self::ImageInUse { .. } | Self::SeveralNames { .. } | Self::WrongState { .. } => {
-                ErrorKind::Conflict
-            }
+            Self::ImageInUse { .. }
+            | Self::VolumeInUse { .. }
+            | Self::SeveralNames { .. }
+            | Self::WrongState { .. } => ErrorKind::Conflict,
             Self::Unsupported { .. } | Self::LogNotReadable { .. } => ErrorKind::Unsupported,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Io { .. } | Self::Record(_) | Self::Liveness(_) | Self::Log(_) | Self::Lookup(_) => {
@@ -78,6 +80,8 @@ impl Error {
             Self::ImageInUse { container, .. } => {
                 Some(format!("brig rm {container}, or use --force for stopped ones"))
             }
+            Self::VolumeNotFound { .. } => Some("brig volume ls lists all volumes".into()),
+            Self::VolumeInUse { containers, .. } => Some(format!("brig rm {}", containers.join(" "))),
             Self::SeveralNames { name, names } => {
                 Some(format!("brig rmi {} removes one name, brig rmi --force {name} all", names[0]))
             }

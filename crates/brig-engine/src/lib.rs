@@ -29,6 +29,7 @@ mod wasm;
 pub mod blocking;
 mod containers;
 mod images;
+mod volumes;
 
 #[cfg(feature = "plugin")]
 pub use brig_wasm::plugin;
@@ -36,6 +37,7 @@ pub use brig_wasm::plugin;
 pub use brig_oci::{Digest, Kind, Platform, Reference};
 pub use brig_runtime::files::{Change, ChangeKind, PathStat};
 pub use brig_runtime::logs::LogOptions;
+pub use brig_runtime::record::MountRecord;
 pub use brig_runtime::{
     Event, ExitReason, ExitStatus, Health, HealthCheck, HealthStatus, LimitChanges, Limits, LogConfig,
     RestartPolicy, State, Timestamp, Tuning, Ulimit, client, exit, logs, protocol,
@@ -43,7 +45,7 @@ pub use brig_runtime::{
 pub use brig_store::FsckReport;
 pub use containers::{
     AttachOptions, ContainerInfo, ContainerSize, Copied, CopyOptions, CreateOptions, ExecOptions,
-    HealthOptions, Isolation, Network, Process, PruneFilter, Sample, Volume, machine_memory, signal,
+    HealthOptions, Isolation, Network, Process, PruneFilter, Sample, machine_memory, signal,
 };
 pub use doctor::{Check, Verdict, doctor};
 pub use engine::{Engine, EngineOptions};
@@ -58,6 +60,7 @@ pub use peek::{Glimpse, Peek};
 pub use progress::{Progress, ProgressSink};
 pub use session::{Session, SessionOutput};
 pub use usage::{DiskUsage, Usage};
+pub use volumes::{MountFlag, Volume, VolumeInfo, VolumeOptions, VolumeSource};
 
 /// The version of the OCI runtime specification that containers are described by.
 pub const OCI_RUNTIME_VERSION: &str = "1.3.0";

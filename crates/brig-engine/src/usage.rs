@@ -7,6 +7,7 @@ use brig_oci::Digest;
 use crate::blocking::Engine;
 use crate::containers::{ContainerInfo, disk_use};
 use crate::error::Result;
+use crate::volumes::VolumeInfo;
 
 /// One kind of things.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,10 +29,14 @@ pub struct DiskUsage {
     pub images: Usage,
     /// Containers: their writable layers, logs and records.
     pub containers: Usage,
+    /// Volumes.
+    pub volumes: Usage,
     /// Compiled WebAssembly.
     pub compiled: Usage,
     /// Each container with its size, the newest first.
     pub per_container: Vec<(ContainerInfo, u64)>,
+    /// Each volume with its size, by name.
+    pub per_volume: Vec<(VolumeInfo, u64)>,
 }
 
 /// A blob or an unpacked layer.
@@ -59,6 +64,15 @@ impl Engine {
             usage.containers.size += size;
             usage.containers.reclaimable += if active { 0 } else { size };
             usage.per_container.push((container, size));
+        }
+        for volume in self.volumes()? {
+            let size = volume.disk_use();
+            let active = !volume.users.is_empty();
+            usage.volumes.total += 1;
+            usage.volumes.active += u64::from(active);
+            usage.volumes.size += size;
+            usage.volumes.reclaimable += if active { 0 } else { size };
+            usage.per_volume.push((volume, size));
         }
         let compiled = self.roots().root.join("compiled");
         usage.compiled.size = disk_use(&compiled);

@@ -70,6 +70,8 @@ pub struct Bind {
     pub target: PathBuf,
     /// Whether it can't be written.
     pub read_only: bool,
+    /// How mounts below it are passed on: `rslave`, …; `rprivate` where nothing is said.
+    pub propagation: Option<String>,
 }
 
 /// A file system in memory.
@@ -264,12 +266,13 @@ fn mount(target: &str, typ: &str, options: &[&str]) -> Mount {
 
 fn bind(bind: &Bind) -> Mount {
     let access = if bind.read_only { "rro" } else { "rw" };
+    let propagation = bind.propagation.as_deref().unwrap_or("rprivate");
     let mut mount = Mount::default();
     mount
         .set_destination(bind.target.clone())
         .set_typ(Some("bind".to_owned()))
         .set_source(Some(bind.source.clone()))
-        .set_options(Some(["rbind", "rprivate", access].map(str::to_owned).to_vec()));
+        .set_options(Some(["rbind", propagation, access].map(str::to_owned).to_vec()));
     mount
 }
 

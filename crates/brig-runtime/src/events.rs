@@ -19,12 +19,12 @@ pub struct Event {
     pub version: u32,
     /// When.
     pub time: Timestamp,
-    /// `container` or `image`.
+    /// `container`, `image` or `volume`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `create`, `start`, `die`, `pull`, …
     pub action: String,
-    /// The container's id, or the image's reference.
+    /// The container's id, the image's reference, or the volume's name.
     pub id: String,
     /// More: name, image, exitCode, signal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -40,6 +40,11 @@ impl Event {
     /// An event of an image, now.
     pub fn image(action: &str, id: &str) -> Self {
         Self::new("image", action, id)
+    }
+
+    /// An event of a volume, now.
+    pub fn volume(action: &str, name: &str) -> Self {
+        Self::new("volume", action, name).with("driver", "local")
     }
 
     fn new(kind: &str, action: &str, id: &str) -> Self {

@@ -42,6 +42,11 @@ impl Roots {
         self.root.join("names")
     }
 
+    /// The directory of volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     /// The log of events.
     pub fn events(&self) -> PathBuf {
         self.root.join("events.log")

@@ -93,7 +93,7 @@ pub struct ContainerSpec {
     pub network: String,
     /// `process` or `shared`; wasm.
     pub isolation: String,
-    /// Directories of the host in the container.
+    /// Volumes, and directories and files of the host, in the container.
     pub mounts: Vec<MountRecord>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
@@ -144,8 +144,8 @@ pub struct ImageRecord {
     pub platform: String,
 }
 
-/// A directory or file of the host in the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A volume, or a directory or file of the host, in the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountRecord {
     /// On the host.
     pub source: PathBuf,
@@ -153,6 +153,18 @@ pub struct MountRecord {
     pub target: String,
     /// Whether it can't be written.
     pub read_only: bool,
+    /// The volume's name, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// Whether the volume was made for the container without a name, and goes with it where that is asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anonymous: bool,
+    /// The options as given: `ro`, `z`, …
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mode: String,
+    /// How mounts below it are passed on, where that isn't `rprivate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub propagation: Option<String>,
 }
 
 /// The wasm that a container runs.

@@ -144,7 +144,11 @@ fn holds(filter: &ContainerFilter, moment: Option<Timestamp>, container: &Contai
         ContainerFilter::Status(status) => state.state.docker() == status,
         ContainerFilter::Volume(volume) => {
             let is_it = |path: &str| path == volume;
-            spec.mounts.iter().any(|mount| mount.source.to_str().is_some_and(is_it) || is_it(&mount.target))
+            spec.mounts.iter().any(|mount| {
+                mount.volume.as_deref().is_some_and(is_it)
+                    || mount.source.to_str().is_some_and(is_it)
+                    || is_it(&mount.target)
+            })
         }
     }
 }

@@ -42,7 +42,7 @@ fn expression(text: &str) -> Result<Regex, String> {
 }
 
 /// Whether the filters hold, where `same` says which are of one key and `all` which must hold each for itself.
-fn admit<F>(
+pub(super) fn admit<F>(
     filters: &[F],
     same: impl Fn(&F, &F) -> bool,
     all: impl Fn(&F) -> bool,
@@ -55,7 +55,7 @@ fn admit<F>(
 }
 
 /// Whether two filters are of one key.
-fn same_variant<F>(one: &F, other: &F) -> bool {
+pub(super) fn same_variant<F>(one: &F, other: &F) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
 }
 

@@ -3,6 +3,7 @@
 mod files;
 mod limits;
 mod log;
+mod mounts;
 mod tuning;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use brig_engine::{Error, Result};
 pub(crate) use files::{CidFile, FileFlags};
 pub(crate) use limits::LimitFlags;
 pub(crate) use log::LogFlags;
+pub(crate) use mounts::MountFlags;
 pub(crate) use tuning::TuningFlags;
 
 /// `KEY=VALUE`, each.

@@ -14,12 +14,13 @@ use brig_store::{LayerStack, Lease, Which};
 
 use super::command;
 use super::find::ContainerInfo;
-use super::options::{CreateOptions, Isolation, Network, Volume};
+use super::options::{CreateOptions, Isolation, Network};
 use super::tuning;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::images::ResolvedImage;
 use crate::names;
+use crate::volumes::Planned;
 
 /// What is to be run, from an image or a bare file, before flags come in.
 pub(crate) struct Source {
@@ -61,11 +62,28 @@ impl Engine {
         source: Source,
         options: &CreateOptions,
     ) -> Result<ContainerInfo> {
-        let mut spec = self.container_spec(paths, id, &source, options)?;
-        spec.name = self.take_name(paths, id, options.name.as_deref())?;
+        let planned = self.plan_mounts(options, &source.config.volumes)?;
+        let spec = self.container_spec(paths, id, &source, options, &planned)?;
+        let taken = self.take_volumes(&spec, &planned, &source.stack)?;
+        let made = self.name_and_record(paths, spec, options);
+        if made.is_err() {
+            self.give_back(taken);
+        }
+        made
+    }
+
+    /// What makes it a container. Its volumes are locked until then.
+    fn name_and_record(
+        &self,
+        paths: &ContainerPaths,
+        mut spec: ContainerSpec,
+        options: &CreateOptions,
+    ) -> Result<ContainerInfo> {
+        spec.name = self.take_name(paths, &spec.id, options.name.as_deref())?;
         let state = initial_state(&spec, options)?;
-        let event =
-            Event::container("create", id).with("image", &spec.image.reference).with("name", &spec.name);
+        let event = Event::container("create", &spec.id)
+            .with("image", &spec.image.reference)
+            .with("name", &spec.name);
         let recorded = self.record(paths, &spec, &state).and_then(|()| self.record_event(&event));
         if recorded.is_err() {
             // As above: the name must not outlive the record.
@@ -136,6 +154,7 @@ impl Engine {
         id: &str,
         source: &Source,
         options: &CreateOptions,
+        planned: &[Planned],
     ) -> Result<ContainerSpec> {
         let mut spec = ContainerSpec {
             version: RECORD_VERSION,
@@ -156,7 +175,7 @@ impl Engine {
             auto_remove: options.auto_remove,
             network: options.network.as_str().into(),
             isolation: isolation(source.kind.kind, options.isolation).into(),
-            mounts: mounts(&options.volumes)?,
+            mounts: planned.iter().map(|planned| planned.record.clone()).collect(),
             labels: source
                 .config
                 .labels
@@ -183,6 +202,7 @@ impl Engine {
                 self.linux_spec(paths, &mut spec, source)?;
             }
             Kind::Wasm => {
+                refuse_propagation(&spec.mounts)?;
                 // An artifact says no entry point: its module is the program, and all arguments are its own.
                 spec.args = match &source.module {
                     Some(module) if source.config.entrypoint.is_empty() && source.config.cmd.is_empty() => {
@@ -333,23 +353,16 @@ fn isolation(kind: Kind, isolation: Isolation) -> &'static str {
     }
 }
 
-/// docker makes a missing source a directory; so does this, for Linux and wasm alike.
-fn mounts(volumes: &[Volume]) -> Result<Vec<MountRecord>> {
-    let mut mounts = Vec::with_capacity(volumes.len());
-    for (number, volume) in volumes.iter().enumerate() {
-        if volumes[..number].iter().any(|other| other.target == volume.target) {
-            return Err(Error::invalid("volume", &volume.target, "something else is mounted there already"));
+/// The engine process of a wasm container sees what is mounted when it starts.
+fn refuse_propagation(mounts: &[MountRecord]) -> Result<()> {
+    let private = |word: &str| matches!(word, "private" | "rprivate");
+    match mounts.iter().find_map(|mount| mount.propagation.as_deref().filter(|word| !private(word))) {
+        Some(word) => {
+            let reason = "a wasm container sees what is mounted when it starts".into();
+            Err(Error::Unsupported { what: format!("bind propagation `{word}` of a wasm container"), reason })
         }
-        if !volume.source.exists() {
-            fs::create_dir_all(&volume.source).map_err(Error::io("make the directory", &volume.source))?;
-        }
-        mounts.push(MountRecord {
-            source: volume.source.clone(),
-            target: volume.target.clone(),
-            read_only: volume.read_only,
-        });
+        None => Ok(()),
     }
-    Ok(mounts)
 }
 
 /// docker's rule: what goes at its end doesn't come again.

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use brig_linux::{Files, Piece};
+use brig_oci::Digest;
 use brig_runtime::ContainerPaths;
 use brig_runtime::files::{
     Change, FILES_VERSION, FilesEnd, FilesFailure, FilesPlan, Operation, Owner, PathStat, Place, STEP_ENTER,
@@ -14,6 +15,7 @@ use brig_runtime::files::{
 use brig_runtime::liveness::{LivenessError, retire};
 use brig_runtime::lock::ChangeLock;
 use brig_runtime::plan::{IdMap, IdMaps, MountKind, PayloadPlan, RootFs};
+use brig_store::MountOptions;
 
 use super::find::ContainerInfo;
 use super::remove::PATIENCE;
@@ -194,6 +196,25 @@ impl Located {
 
 /// Where the files are.
 impl Engine {
+    /// Copies a directory of an image's layers into a directory of the host, under a name, with its own attributes.
+    pub(crate) fn copy_of_image(&self, layers: &[Digest], path: &str, into: &Path, name: &str) -> Result<()> {
+        let layers = self.store().stack(layers)?;
+        let options = MountOptions { user_xattr: self.host().rootless, volatile: false };
+        let plan = self.store().mount_plan(&layers, None, options);
+        let options = plan.options.iter().map(|option| (*option).to_owned()).collect();
+        let place = Place::Stopped {
+            user_namespace: self.own_ids(),
+            root: RootFs::Overlay { lowers: plan.lowers, upper: None, work: None, options },
+            read_only: true,
+            mounts: Vec::new(),
+        };
+        // Behind a slash, a link is followed.
+        let from = Located { place, path: format!("{path}/"), _lock: None };
+        let to = Located::on_host(into.to_owned(), "/".into());
+        let source = (Side::Host, &from, name.to_owned());
+        self.carry(source, (Side::Host, &to, Owner::Tar)).map(drop)
+    }
+
     /// The file tree that a path of a container is in, and the path in that tree.
     pub(super) fn locate(&self, container: &ContainerInfo, path: &str) -> Result<Located> {
         if container.spec.kind == "wasm"

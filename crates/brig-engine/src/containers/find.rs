@@ -206,7 +206,7 @@ impl Engine {
 }
 
 /// The names in a directory, in no order; none where it is missing.
-fn names_in(path: &Path) -> Result<Vec<String>> {
+pub(crate) fn names_in(path: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

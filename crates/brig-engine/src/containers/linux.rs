@@ -32,6 +32,7 @@ impl Engine {
             source: mount.source.clone(),
             target: PathBuf::from(&mount.target),
             read_only: mount.read_only,
+            propagation: mount.propagation.clone(),
         }));
         let security = Security::parse(&spec.security_opt)?;
         let mut groups = user.groups;
@@ -130,7 +131,9 @@ fn host_files(paths: &ContainerPaths, spec: &ContainerSpec) -> Result<Vec<Bind>>
         spec.mounts.iter().any(|mount| mount.target == target) || spec.tuning.tmpfs.contains_key(target)
     };
     let binds = files.into_iter().filter(|(target, source)| !taken(target) && source.exists());
-    Ok(binds.map(|(target, source)| Bind { source, target: target.into(), read_only: false }).collect())
+    Ok(binds
+        .map(|(target, source)| Bind { source, target: target.into(), read_only: false, ..Bind::default() })
+        .collect())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -22,7 +22,12 @@ pub struct PruneFilter {
 }
 
 impl PruneFilter {
-    fn admits(&self, made: Option<Timestamp>, labels: &std::collections::BTreeMap<String, String>) -> bool {
+    /// Whether something may go by when it was made and its labels.
+    pub(crate) fn admits(
+        &self,
+        made: Option<Timestamp>,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) -> bool {
         let has = |(key, value): &(String, Option<String>)| {
             labels.get(key).is_some_and(|have| value.as_ref().is_none_or(|value| value == have))
         };

@@ -22,6 +22,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 impl Engine {
     /// Removes a container; with force, kills it first, and also removes one whose record is damaged or half made.
     pub fn remove(&self, name: &str, force: bool) -> Result<()> {
+        self.remove_with(name, force, false)
+    }
+
+    /// The same, and with `volumes` also removes its volumes that nobody named and no other container uses.
+    pub fn remove_with(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
         let id = self.find(name)?;
         let paths = self.roots().container(&id);
         match self.container_by_id(&id) {
@@ -36,7 +41,9 @@ impl Engine {
             Err(_) if force => {}
             Err(error) => return Err(error),
         }
-        self.remove_files(&paths, &id, force)
+        let mounts = ContainerSpec::read(&paths.spec()).map(|spec| spec.mounts).unwrap_or_default();
+        self.remove_files(&paths, &id, force)?;
+        if volumes { self.remove_anonymous(&mounts) } else { Ok(()) }
     }
 
     fn kill_and_wait(&self, id: &str) -> Result<()> {
@@ -84,7 +91,12 @@ impl Engine {
         remove_tree(paths.dir(), &LAST).map_err(Error::io("remove", paths.dir()))?;
         remove_tree(paths.run_dir(), &[]).map_err(Error::io("remove", paths.run_dir()))?;
         let image = spec.as_ref().map(|spec| spec.image.reference.clone()).unwrap_or_default();
-        self.record_event(&Event::container("destroy", id).with("image", image).with("name", name))
+        self.record_event(&Event::container("destroy", id).with("image", image).with("name", name))?;
+        // docker's rule: what goes by itself takes its volumes along that nobody named.
+        match spec.filter(|spec| spec.auto_remove) {
+            Some(spec) => self.remove_anonymous(&spec.mounts),
+            None => Ok(()),
+        }
     }
 
     fn mark_dead(&self, paths: &ContainerPaths) -> Result<()> {

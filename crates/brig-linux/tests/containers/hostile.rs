@@ -42,8 +42,13 @@ fn links_to_the_host_end_in_the_image() {
     let mut options = script_options("cat /etc/hosts; ls /srv/inside");
     options.cwd = "/srv/work".into();
     options.binds = vec![
-        Bind { source: file, target: "/etc/hosts".into(), read_only: false },
-        Bind { source: machine.directory("empty"), target: "/srv/inside".into(), read_only: false },
+        Bind { source: file, target: "/etc/hosts".into(), read_only: false, ..Bind::default() },
+        Bind {
+            source: machine.directory("empty"),
+            target: "/srv/inside".into(),
+            read_only: false,
+            ..Bind::default()
+        },
     ];
     let outcome = machine.run(&options);
     assert_eq!(outcome.stdout, "127.0.0.1 localhost\n", "{outcome:?}");
@@ -79,8 +84,12 @@ fn nothing_is_mounted_over_parts_of_proc() {
     symlink("/proc/self", machine.lower().join("me")).unwrap();
     for target in ["/proc/sys", "/proc/1/attr", "/me/fd"] {
         let mut options = script_options("true");
-        options.binds =
-            vec![Bind { source: machine.directory("empty"), target: target.into(), read_only: false }];
+        options.binds = vec![Bind {
+            source: machine.directory("empty"),
+            target: target.into(),
+            read_only: false,
+            ..Bind::default()
+        }];
         let failure = machine.failure(&machine.spec(&options));
         assert_eq!(failure.step, "mount", "{target}: {failure:?}");
     }

@@ -18,8 +18,8 @@ fn directories_and_files_of_the_host_come_in() {
          mknod /data/new/dev c 1 3; echo x > /data/new/dev || echo dead",
     );
     options.binds = vec![
-        Bind { source: shared.clone(), target: "/data/new".into(), read_only: false },
-        Bind { source: shared.join("file"), target: "/etc/one".into(), read_only: true },
+        Bind { source: shared.clone(), target: "/data/new".into(), read_only: false, ..Bind::default() },
+        Bind { source: shared.join("file"), target: "/etc/one".into(), read_only: true, ..Bind::default() },
     ];
     let outcome = machine.run(&options);
     assert_eq!(outcome.stdout, "hello\nhello\nro\ndead\n", "{outcome:?}");
@@ -33,7 +33,8 @@ fn the_target_of_a_link_in_the_image_is_in_the_image() {
     fs::write(&file, "nameserver 127.0.0.1\n").unwrap();
     symlink("../run/resolver/stub.conf", machine.lower().join("etc/resolv.conf")).unwrap();
     let mut options = script_options("cat /etc/resolv.conf /run/resolver/stub.conf");
-    options.binds = vec![Bind { source: file, target: "/etc/resolv.conf".into(), read_only: true }];
+    options.binds =
+        vec![Bind { source: file, target: "/etc/resolv.conf".into(), read_only: true, ..Bind::default() }];
     let outcome = machine.run(&options);
     assert_eq!(outcome.stdout, "nameserver 127.0.0.1\nnameserver 127.0.0.1\n", "{outcome:?}");
 }

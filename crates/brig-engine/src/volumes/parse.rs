@@ -1,0 +1,298 @@
+//! `--mount` in docker's syntax: a line of comma separated values, each `key=value`.
+
+use std::path::Path;
+
+use super::options::{MountFlag, Volume, VolumeSource};
+use super::{check_driver, check_name};
+
+/// What mounts below a mount may do.
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
+type Result<T> = std::result::Result<T, String>;
+
+/// Whether it is a word for how mounts are passed on.
+pub(super) fn is_propagation(word: &str) -> bool {
+    PROPAGATIONS.contains(&word)
+}
+
+/// A path in the container: absolute, and not its root; cleaned as docker does.
+pub(super) fn target(path: &str) -> Result<String> {
+    if !path.starts_with('/') {
+        return Err(format!("invalid mount path: '{path}' mount path must be absolute"));
+    }
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() {
+        return Err("invalid specification: destination can't be '/'".into());
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+/// The fields of a `--mount`.
+#[derive(Debug, Default)]
+pub(super) struct MountFields {
+    kind: Option<String>,
+    source: Option<String>,
+    target: Option<String>,
+    read_only: bool,
+    /// Options of one type of mount, by what the type is called in docker's message.
+    of_bind: bool,
+    of_volume: bool,
+    of_tmpfs: bool,
+    propagation: Option<String>,
+    no_copy: bool,
+    size: Option<u64>,
+    mode: Option<u32>,
+}
+
+impl MountFields {
+    /// Reads the fields.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let mut fields = Self::default();
+        for field in values(text)? {
+            let (key, value) = match field.split_once('=') {
+                Some((key, value)) => (key.to_lowercase(), Some(value)),
+                None => (field.to_lowercase(), None),
+            };
+            fields.take(&field, &key, value)?;
+        }
+        Ok(fields)
+    }
+
+    fn take(&mut self, field: &str, key: &str, value: Option<&str>) -> Result<()> {
+        let flag = || value.map_or(Ok(true), |value| bool_of(key, value));
+        match key {
+            "readonly" | "ro" => {
+                self.read_only = flag()?;
+                return Ok(());
+            }
+            "volume-nocopy" => {
+                (self.of_volume, self.no_copy) = (true, flag()?);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let value = value.ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"))?;
+        match key {
+            "type" => self.kind = Some(value.to_lowercase()),
+            "source" | "src" => self.source = Some(value.to_owned()),
+            "target" | "dst" | "destination" => self.target = Some(value.to_owned()),
+            // Of Docker Desktop's file sharing; elsewhere docker takes them and does nothing.
+            "consistency" => {}
+            "bind-propagation" if is_propagation(value) => {
+                (self.of_bind, self.propagation) = (true, Some(value.to_owned()));
+            }
+            "bind-propagation" => return Err(format!("invalid propagation: {value}")),
+            "volume-driver" => {
+                self.of_volume = true;
+                check_driver(Some(value)).map_err(|error| error.to_string())?;
+            }
+            "tmpfs-size" => (self.of_tmpfs, self.size) = (true, Some(size(value)?)),
+            "tmpfs-mode" => (self.of_tmpfs, self.mode) = (true, Some(mode(value)?)),
+            "bind-nonrecursive" | "bind-recursive" | "bind-create-src" | "volume-subpath"
+            | "volume-label" | "volume-opt" | "image-subpath" => {
+                return Err(format!("`{key}` is not supported here"));
+            }
+            _ => return Err(format!("unexpected key '{key}' in '{field}'")),
+        }
+        Ok(())
+    }
+
+    /// What the fields ask for, together.
+    pub(super) fn finish(self) -> Result<MountFlag> {
+        let kind = self.kind.clone().unwrap_or_else(|| "volume".into());
+        self.check_mixed(&kind)?;
+        let given = self.target.as_deref().filter(|target| !target.is_empty()).ok_or("target is required")?;
+        let in_kind = |problem: String| format!("invalid mount config for type \"{kind}\": {problem}");
+        let target = target(given).map_err(in_kind)?;
+        let source = self.source.clone().filter(|source| !source.is_empty());
+        match kind.as_str() {
+            "bind" => {
+                let source = source.ok_or_else(|| in_kind("field Source must not be empty".into()))?;
+                if !source.starts_with(['/', '.']) {
+                    let problem = format!("invalid mount path: '{source}' mount path must be absolute");
+                    return Err(in_kind(problem));
+                }
+                let source = std::path::absolute(Path::new(&source)).map_err(|error| error.to_string())?;
+                Ok(self.volume(VolumeSource::Host(source), target))
+            }
+            "volume" => {
+                let named = |name: String| check_name(&name).map(|()| VolumeSource::Named(name));
+                let source = source.map_or(Ok(VolumeSource::Anonymous), named);
+                Ok(self.volume(source.map_err(|error| in_kind(error.to_string()))?, target))
+            }
+            "tmpfs" if source.is_some() => Err(in_kind("field Source must not be specified".into())),
+            "tmpfs" => Ok(MountFlag::Tmpfs { target, options: self.tmpfs_options() }),
+            "image" | "cluster" | "npipe" => Err(format!("mounts of type {kind} are not supported here")),
+            _ => Err(format!("mount type unknown: \"{kind}\"; the types are bind, volume and tmpfs")),
+        }
+    }
+
+    fn check_mixed(&self, kind: &str) -> Result<()> {
+        for (of, given) in [("bind", self.of_bind), ("volume", self.of_volume), ("tmpfs", self.of_tmpfs)] {
+            if given && kind != of {
+                return Err(format!("cannot mix '{of}-*' options with mount type '{kind}'"));
+            }
+        }
+        Ok(())
+    }
+
+    fn volume(self, source: VolumeSource, target: String) -> MountFlag {
+        MountFlag::Volume(Volume {
+            read_only: self.read_only,
+            no_copy: self.no_copy,
+            must_exist: true,
+            propagation: self.propagation,
+            ..Volume::new(source, target)
+        })
+    }
+
+    fn tmpfs_options(&self) -> String {
+        let size = self.size.map(|size| format!("size={size}"));
+        let mode = self.mode.map(|mode| format!("mode={mode:o}"));
+        let read_only = self.read_only.then(|| "ro".to_owned());
+        [read_only, size, mode].into_iter().flatten().collect::<Vec<_>>().join(",")
+    }
+}
+
+/// As Go reads them.
+fn bool_of(key: &str, value: &str) -> Result<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("invalid value for {key}: {value}")),
+    }
+}
+
+/// docker's: a number of bytes, maybe with a unit.
+fn size(value: &str) -> Result<u64> {
+    let invalid = || format!("invalid value for tmpfs-size: {value}");
+    let lower = value.to_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(invalid()),
+    };
+    let number: u64 = digits.parse().map_err(|_| invalid())?;
+    number.checked_mul(1 << shift).ok_or_else(invalid)
+}
+
+fn mode(value: &str) -> Result<u32> {
+    let mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| format!("invalid value for tmpfs-mode: {value}"))
+}
+
+/// The values of a line, of which each may be in quotes.
+fn values(line: &str) -> Result<Vec<String>> {
+    let mut values = Vec::new();
+    let mut rest = line;
+    loop {
+        let (value, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_value(quoted)?,
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                if rest[..end].contains('"') {
+                    return Err("a quote within a value: quotes go around `key=value`".into());
+                }
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        values.push(value);
+        match after.strip_prefix(',') {
+            Some(next) => rest = next,
+            None if after.is_empty() => return Ok(values),
+            None => return Err("a comma is missing behind a quote".into()),
+        }
+    }
+}
+
+/// A value up to its closing quote, and what follows; two quotes stand for one.
+fn quoted_value(mut rest: &str) -> Result<(String, &str)> {
+    let mut value = String::new();
+    loop {
+        let end = rest.find('"').ok_or("a quote isn't closed")?;
+        value.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                value.push('"');
+                rest = more;
+            }
+            None => return Ok((value, rest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn volume(text: &str) -> Volume {
+        match text.parse().unwrap() {
+            MountFlag::Volume(volume) => volume,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn mounts_as_docker_writes_them() {
+        let bind = volume("type=bind,src=/a,dst=/b/../c,readonly,bind-propagation=rslave");
+        assert_eq!(bind.source, VolumeSource::Host("/a".into()));
+        assert_eq!((bind.target.as_str(), bind.read_only, bind.must_exist), ("/c", true, true));
+        assert_eq!(bind.propagation.as_deref(), Some("rslave"));
+        let named = volume("source=data,Target=/b,ro=false,volume-nocopy=true");
+        assert_eq!(named.source, VolumeSource::Named("data".into()));
+        assert!(!named.read_only && named.no_copy);
+        assert_eq!(volume("type=volume,destination=/b").source, VolumeSource::Anonymous);
+        let comma = volume(r#"type=bind,"source=/a,""b""",target=/c"#);
+        assert_eq!(comma.source, VolumeSource::Host(r#"/a,"b""#.into()));
+        let tmpfs: MountFlag = "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770".parse().unwrap();
+        assert_eq!(tmpfs, MountFlag::Tmpfs { target: "/t".into(), options: "size=1048576,mode=1770".into() });
+    }
+
+    #[test]
+    fn wrong_mounts_say_what_is_wrong() {
+        for (text, problem) in [
+            ("", "must be a key=value pair"),
+            ("type=bind,src=/a", "target is required"),
+            ("type=bind,target=/a", "type \"bind\": field Source must not be empty"),
+            ("type=bind,src=a,target=/a", "mount path must be absolute"),
+            ("target=a", "mount path must be absolute"),
+            ("target=/", "destination can't be '/'"),
+            ("src=a/b,target=/a", "use absolute path"),
+            ("type=tmpfs,src=/a,target=/b", "type \"tmpfs\": field Source must not be specified"),
+            ("type=moon,target=/b", "mount type unknown: \"moon\""),
+            ("type=image,src=busybox,target=/b", "not supported"),
+            (
+                "type=bind,src=/a,target=/b,volume-nocopy",
+                "cannot mix 'volume-*' options with mount type 'bind'",
+            ),
+            ("target=/b,bind-propagation=shared", "cannot mix 'bind-*' options with mount type 'volume'"),
+            ("target=/b,bind-propagation=far", "invalid propagation: far"),
+            ("target=/b,readonly=maybe", "invalid value for readonly: maybe"),
+            ("target=/b,colour=red", "unexpected key 'colour' in 'colour=red'"),
+            ("target=/b,src", "invalid field 'src' must be a key=value pair"),
+            ("type=tmpfs,target=/b,tmpfs-size=much", "invalid value for tmpfs-size: much"),
+            ("type=tmpfs,target=/b,tmpfs-size=99999999999t", "invalid value for tmpfs-size"),
+            ("type=tmpfs,target=/b,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
+            ("target=/b,volume-driver=nfs", "plugin \"nfs\" not found"),
+            (r#""target=/b"#, "isn't closed"),
+            (r#""target=/b"x"#, "comma is missing"),
+            (r#"target="/b""#, "quotes go around"),
+        ] {
+            let error: Error = text.parse::<MountFlag>().unwrap_err();
+            assert!(error.to_string().contains(problem), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Volumes on disk.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use brig_runtime::remove::remove_tree;
+use brig_runtime::{Event, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{check_name, generated_name};
+use crate::blocking::Engine;
+use crate::error::{Error, Result};
+
+/// The version of the record. A reader refuses a greater one.
+const VERSION: u32 = 1;
+/// The record's name.
+const RECORD: &str = "volume.json";
+/// The name of the directory with the files.
+pub(super) const DATA: &str = "_data";
+/// There while a copy goes on.
+const FILLING: &str = "filling";
+/// The beginning of the name of a half: no volume's name begins so.
+const HALF: char = '.';
+
+/// What a volume is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VolumeRecord {
+    version: u32,
+    pub(super) created_at: Timestamp,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    /// The container that it goes with, if that one goes when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) goes_with: Option<String>,
+}
+
+/// A volume that nobody else makes, fills or removes while this is there.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _directory: File,
+    pub(super) name: String,
+}
+
+impl Engine {
+    /// Where a volume's files are.
+    pub(crate) fn volume_data(&self, name: &str) -> PathBuf {
+        self.volume_dir(name).join(DATA)
+    }
+
+    pub(super) fn volume_dir(&self, name: &str) -> PathBuf {
+        self.roots().volumes().join(name)
+    }
+
+    /// The names of all volumes, in no order.
+    pub(super) fn volume_names(&self) -> Result<Vec<String>> {
+        Ok(self.volume_entries()?.into_iter().filter(|name| check_name(name).is_ok()).collect())
+    }
+
+    fn volume_entries(&self) -> Result<Vec<String>> {
+        crate::containers::names_in(&self.roots().volumes())
+    }
+
+    pub(super) fn volume_record(&self, name: &str) -> Result<VolumeRecord> {
+        let missing = || Error::VolumeNotFound { name: name.into() };
+        check_name(name).map_err(|_| missing())?;
+        let dir = self.volume_dir(name);
+        let path = dir.join(RECORD);
+        let record = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice::<VolumeRecord>(&bytes).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        match record {
+            Some(record) if record.version > VERSION => {
+                let problem = format!("its format version is {}: use the brig that wrote it", record.version);
+                Err(Error::invalid("volume", name, problem))
+            }
+            Some(record) => Ok(record),
+            // A power cut may damage the record; the files are what counts.
+            None => {
+                let meta = fs::metadata(&dir).map_err(|_| missing())?;
+                let created_at = meta.modified().map_err(Error::io("read", &dir))?.into();
+                Ok(VolumeRecord { version: VERSION, created_at, labels: BTreeMap::new(), goes_with: None })
+            }
+        }
+    }
+
+    /// Locks a volume, which is made where it is missing; says whether it was.
+    pub(super) fn take_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        goes_with: Option<&str>,
+    ) -> Result<(Lock, bool)> {
+        let mut made = false;
+        loop {
+            if let Some(lock) = self.lock_volume(name)? {
+                return Ok((lock, made));
+            }
+            made = self.make_volume(name, labels, goes_with)?;
+        }
+    }
+
+    /// Makes a volume, whole; says whether nobody else did.
+    fn make_volume(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        goes_with: Option<&str>,
+    ) -> Result<bool> {
+        let all = self.roots().volumes();
+        make_dir(&all, 0o700)?;
+        let _halves = self.use_halves()?;
+        let record = VolumeRecord {
+            version: VERSION,
+            created_at: Timestamp::now(),
+            labels: labels.clone(),
+            goes_with: goes_with.map(str::to_owned),
+        };
+        let new = all.join(format!("{HALF}new-{}", generated_name()?));
+        let made = write_volume(&new, &record).and_then(|()| fs::rename(&new, self.volume_dir(name)));
+        match made {
+            Ok(()) => {
+                self.record_event(&Event::volume("create", name))?;
+                Ok(true)
+            }
+            Err(error) => {
+                // The error to tell is the first one; a half is swept later.
+                let _ = remove_tree(&new, &[]);
+                match error.kind() {
+                    io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => Ok(false),
+                    _ => Err(Error::io("make the volume", self.volume_dir(name))(error)),
+                }
+            }
+        }
+    }
+
+    /// Locks a volume, waiting for who has it; `None` without such a volume.
+    pub(super) fn lock_volume(&self, name: &str) -> Result<Option<Lock>> {
+        self.lock_by(name, |file| file.lock().map(|()| true))
+    }
+
+    /// Locks a volume; `None` without such a volume, and if somebody else has it.
+    pub(super) fn try_lock_volume(&self, name: &str) -> Result<Option<Lock>> {
+        self.lock_by(name, try_lock)
+    }
+
+    fn lock_by(&self, name: &str, lock: impl Fn(&File) -> io::Result<bool>) -> Result<Option<Lock>> {
+        if check_name(name).is_err() {
+            return Ok(None);
+        }
+        let dir = self.volume_dir(name);
+        loop {
+            let file = match File::open(&dir) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(Error::io("open", dir)(error)),
+            };
+            if !lock(&file).map_err(Error::io("lock", &dir))? {
+                return Ok(None);
+            }
+            // It may have been removed, and made anew, while it was waited for.
+            if is_at(&file, &dir).map_err(Error::io("look at", &dir))? {
+                return Ok(Some(Lock { _directory: file, name: name.to_owned() }));
+            }
+        }
+    }
+
+    /// Removes a volume, and all that is in it.
+    pub(super) fn discard_volume(&self, lock: Lock) -> Result<()> {
+        let _halves = self.use_halves()?;
+        let dir = self.volume_dir(&lock.name);
+        let gone = self.roots().volumes().join(format!("{HALF}gone-{}", generated_name()?));
+        fs::rename(&dir, &gone).map_err(Error::io("remove", &dir))?;
+        drop(lock);
+        remove_tree(&gone, &[]).map_err(Error::io("remove", gone))
+    }
+
+    /// Held while there is a half of somebody's.
+    fn use_halves(&self) -> Result<File> {
+        let all = self.roots().volumes();
+        let file = File::open(&all).map_err(Error::io("open", &all))?;
+        file.lock_shared().map_err(Error::io("lock", &all))?;
+        Ok(file)
+    }
+
+    /// Removes the halves that a kill has left.
+    pub(super) fn sweep_halves(&self) -> Result<()> {
+        let all = self.roots().volumes();
+        let halves = self.volume_entries()?.into_iter().filter(|name| name.starts_with(HALF));
+        let halves: Vec<_> = halves.collect();
+        if halves.is_empty() {
+            return Ok(());
+        }
+        let file = File::open(&all).map_err(Error::io("open", &all))?;
+        if !try_lock(&file).map_err(Error::io("lock", &all))? {
+            return Ok(());
+        }
+        for half in halves {
+            let path = all.join(half);
+            remove_tree(&path, &[]).map_err(Error::io("remove", path))?;
+        }
+        Ok(())
+    }
+}
+
+/// How far the image's files have got into a volume.
+impl Lock {
+    /// Whether a volume has no files of its own yet. What a copy that was cut off has left is removed, unless somebody
+    /// uses it meanwhile.
+    pub(super) fn is_empty(&self, dir: &Path, is_used: bool) -> Result<bool> {
+        let (data, mark) = (dir.join(DATA), dir.join(FILLING));
+        if mark.exists() && !is_used {
+            remove_tree(&data, &[]).map_err(Error::io("empty", &data))?;
+            make_dir(&data, 0o755)?;
+            fs::remove_file(&mark).map_err(Error::io("remove", mark))?;
+        }
+        let mut entries = fs::read_dir(&data).map_err(Error::io("read", data))?;
+        Ok(entries.next().is_none())
+    }
+
+    /// Does a copy into it. One that fails or is cut off is done again by the next use.
+    pub(super) fn while_filling<T>(&self, dir: &Path, copy: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mark = dir.join(FILLING);
+        File::create(&mark).map_err(Error::io("write", &mark))?;
+        let copied = copy()?;
+        fs::remove_file(&mark).map_err(Error::io("remove", mark))?;
+        Ok(copied)
+    }
+}
+
+fn write_volume(dir: &Path, record: &VolumeRecord) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(dir)?;
+    fs::write(dir.join(RECORD), serde_json::to_vec(record)?)?;
+    let data = dir.join(DATA);
+    fs::create_dir(&data)?;
+    // The umask took bits away.
+    fs::set_permissions(data, Permissions::from_mode(0o755))
+}
+
+fn make_dir(path: &Path, mode: u32) -> Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
+        Err(error) => Err(error),
+    }
+    .map_err(Error::io("make the directory", path))
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let now = match fs::metadata(path) {
+        Ok(now) => now,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    Ok((meta.dev(), meta.ino()) == (now.dev(), now.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocking::EngineOptions;
+    use crate::volumes::VolumeOptions;
+
+    fn engine() -> (tempfile::TempDir, Engine) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = EngineOptions { root: Some(dir.path().join("root")), ..EngineOptions::default() };
+        let engine = Engine::open(options).unwrap();
+        (dir, engine)
+    }
+
+    fn named(name: &str) -> VolumeOptions {
+        VolumeOptions { name: Some(name.into()), ..VolumeOptions::default() }
+    }
+
+    #[test]
+    fn a_volume_is_made_once_and_stays_as_it_is() {
+        let (_dir, engine) = engine();
+        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        let first = engine.create_volume(&VolumeOptions { labels: labels.clone(), ..named("x") }).unwrap();
+        fs::write(first.mountpoint.join("f"), "kept").unwrap();
+        assert_eq!(engine.create_volume(&named("x")).unwrap(), first);
+        assert_eq!(fs::read(first.mountpoint.join("f")).unwrap(), b"kept");
+        engine.remove_volume("x").unwrap();
+        assert!(matches!(engine.volume("x"), Err(Error::VolumeNotFound { .. })));
+        assert!(matches!(engine.remove_volume("x"), Err(Error::VolumeNotFound { .. })));
+        assert_eq!(engine.volume_entries().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn generated_names_are_64_hexadecimal_characters() {
+        let (_dir, engine) = engine();
+        let volume = engine.create_volume(&VolumeOptions::default()).unwrap();
+        assert!(volume.name.len() == 64 && volume.name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert!(volume.is_anonymous());
+    }
+
+    #[test]
+    fn many_makers_of_one_name_make_one_volume() {
+        let (_dir, engine) = engine();
+        let make = || engine.take_volume("x", &BTreeMap::new(), None).unwrap().1;
+        let made: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+            threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+        });
+        assert_eq!(made, 1);
+        assert_eq!(engine.volume_entries().unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn who_waits_for_a_volume_that_is_removed_gets_a_new_one() {
+        let (_dir, engine) = engine();
+        let lock = engine.take_volume("x", &BTreeMap::new(), None).unwrap().0;
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| engine.take_volume("x", &BTreeMap::new(), None).unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(engine.try_lock_volume("x").unwrap().is_none());
+            engine.discard_volume(lock).unwrap();
+            let (_lock, made) = waiting.join().unwrap();
+            assert!(made);
+        });
+        assert!(engine.volume("x").is_ok());
+    }
+
+    #[test]
+    fn halves_are_swept_unless_somebody_is_at_it() {
+        let (_dir, engine) = engine();
+        engine.create_volume(&named("x")).unwrap();
+        let half = engine.roots().volumes().join(".gone-1");
+        fs::create_dir_all(half.join("_data/deep")).unwrap();
+        let working = engine.use_halves().unwrap();
+        assert_eq!(engine.volumes().unwrap().len(), 1);
+        assert!(half.exists());
+        drop(working);
+        assert_eq!(engine.volumes().unwrap().len(), 1);
+        assert!(!half.exists());
+    }
+
+    #[test]
+    fn a_damaged_record_hides_nothing_and_a_newer_one_is_refused() {
+        let (_dir, engine) = engine();
+        engine.create_volume(&named("x")).unwrap();
+        let record = engine.volume_dir("x").join(RECORD);
+        fs::write(&record, "").unwrap();
+        assert_eq!(engine.volumes().unwrap().len(), 1);
+        fs::write(&record, r#"{"version":9,"created_at":"2024-01-01T00:00:00Z"}"#).unwrap();
+        assert!(engine.volume("x").unwrap_err().to_string().contains("format version is 9"));
+    }
+
+    #[test]
+    fn a_copy_that_was_cut_off_is_begun_anew() {
+        let (_dir, engine) = engine();
+        engine.create_volume(&named("x")).unwrap();
+        let (dir, data) = (engine.volume_dir("x"), engine.volume_data("x"));
+        let lock = engine.lock_volume("x").unwrap().unwrap();
+        assert!(lock.is_empty(&dir, false).unwrap());
+        let failed = lock.while_filling(&dir, || {
+            fs::write(data.join("half"), "").unwrap();
+            Err::<(), _>(Error::Cancelled)
+        });
+        assert!(failed.is_err());
+        assert!(!lock.is_empty(&dir, true).unwrap());
+        assert!(lock.is_empty(&dir, false).unwrap());
+        lock.while_filling(&dir, || Ok(fs::write(data.join("whole"), "").unwrap())).unwrap();
+        assert!(!lock.is_empty(&dir, false).unwrap());
+    }
+
+    #[test]
+    fn a_volume_goes_with_its_container() {
+        let (_dir, engine) = engine();
+        let id = "c".repeat(64);
+        fs::create_dir_all(engine.roots().container(&id).dir()).unwrap();
+        drop(engine.take_volume("x", &BTreeMap::new(), Some(&id)).unwrap());
+        engine.sweep_volumes().unwrap();
+        assert_eq!(engine.volume_names().unwrap(), ["x"]);
+        fs::remove_dir_all(engine.roots().container(&id).dir()).unwrap();
+        let held = engine.lock_volume("x").unwrap();
+        engine.sweep_volumes().unwrap();
+        assert_eq!(engine.volume_names().unwrap(), ["x"]);
+        drop(held);
+        engine.sweep_volumes().unwrap();
+        assert_eq!(engine.volume_names().unwrap(), Vec::<String>::new());
+    }
+}
