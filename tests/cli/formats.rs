@@ -136,7 +136,7 @@ fn templates_pick_from_documents() {
         (&["info", "-f", "{{.Containers}} {{.ContainersRunning}} {{.Images}}"], "2 0 1\n"),
         (
             &["system", "df", "--format", "{{.Type}} {{.TotalCount}}"],
-            "Images 1\nContainers 2\nCompiled Code 0\n",
+            "Images 1\nContainers 2\nLocal Volumes 0\nCompiled Code 0\n",
         ),
         (&["fsck", "--format", "{{.References}} {{len .Problems}}"], "1 0\n"),
     ] {
@@ -165,7 +165,7 @@ fn wrong_templates_and_types_are_refused() {
         (&["inspect", "-f", "{{.State.Nope}}", "one"], 1, "at <.State.Nope>: can't evaluate field Nope"),
         (&["inspect", "-f", "table {{.Id}}", "one"], 1, "this isn't a list"),
         (&["inspect", "-f", "{{.Id}}", "--format", "json", "one"], 2, "cannot be used with"),
-        (&["inspect", "--type", "volume", "one"], 2, "possible values"),
+        (&["inspect", "--type", "plugin", "one"], 2, "possible values"),
         (&["inspect", "--type", "image", "one"], 1, "no such image"),
         (&["events", "--format", "table {{.ID}}", "--until", "0s"], 1, "this isn't a list"),
         (&["rm", "--format", "{{.ID}}", "one"], 2, "prints no fields"),
