@@ -162,8 +162,9 @@ impl Engine {
 
     /// Removes those of a removed container's volumes that nobody named and nobody else uses.
     pub(crate) fn remove_anonymous(&self, mounts: &[brig_runtime::record::MountRecord]) -> Result<()> {
-        let names = mounts.iter().filter(|mount| mount.anonymous).filter_map(|mount| mount.volume.as_deref());
-        names.map(|name| self.remove_if_free(name)).collect()
+        let mut names =
+            mounts.iter().filter(|mount| mount.anonymous).filter_map(|mount| mount.volume.as_deref());
+        names.try_for_each(|name| self.remove_if_free(name))
     }
 
     /// One that is locked is about to be used, or removed.

@@ -223,12 +223,11 @@ impl Lock {
     }
 
     /// Does a copy into it. One that fails or is cut off is done again by the next use.
-    pub(super) fn while_filling<T>(&self, dir: &Path, copy: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn while_filling(&self, dir: &Path, copy: impl FnOnce() -> Result<()>) -> Result<()> {
         let mark = dir.join(FILLING);
         File::create(&mark).map_err(Error::io("write", &mark))?;
-        let copied = copy()?;
-        fs::remove_file(&mark).map_err(Error::io("remove", mark))?;
-        Ok(copied)
+        copy()?;
+        fs::remove_file(&mark).map_err(Error::io("remove", mark))
     }
 }
 
@@ -368,12 +367,13 @@ mod tests {
         assert!(lock.is_empty(&dir, false).unwrap());
         let failed = lock.while_filling(&dir, || {
             fs::write(data.join("half"), "").unwrap();
-            Err::<(), _>(Error::Cancelled)
+            Err(Error::Cancelled)
         });
         assert!(failed.is_err());
         assert!(!lock.is_empty(&dir, true).unwrap());
         assert!(lock.is_empty(&dir, false).unwrap());
-        lock.while_filling(&dir, || Ok(fs::write(data.join("whole"), "").unwrap())).unwrap();
+        lock.while_filling(&dir, || fs::write(data.join("whole"), "").map_err(Error::io("write", "whole")))
+            .unwrap();
         assert!(!lock.is_empty(&dir, false).unwrap());
     }
 
