@@ -66,8 +66,9 @@ impl Engine {
         let spec = self.container_spec(paths, id, &source, options, &planned)?;
         let taken = self.take_volumes(&spec, &planned, &source.stack)?;
         let made = self.name_and_record(paths, spec, options);
-        if made.is_err() {
-            self.give_back(taken);
+        match &made {
+            Ok(_) => self.keep(&taken),
+            Err(_) => self.give_back(taken),
         }
         made
     }

@@ -4,6 +4,7 @@
 //! <root>/volumes/<name>/volume.json   what it is: VolumeRecord
 //!                      /_data         its files
 //!                      /filling       while the image's files are copied into it
+//!                      /unclaimed     of an anonymous one, until the record of its container names it
 //!               /.new-…  /.gone-…     being made, being removed
 //! ```
 //!
@@ -185,8 +186,8 @@ impl Engine {
         self.record_event(&Event::volume("destroy", &name))
     }
 
-    /// Removes what a kill has left: half of a volume, and the anonymous ones of `--rm` containers that are gone, whose
-    /// supervisors know of no volumes.
+    /// Removes what a kill has left: half of a volume, and the anonymous ones of containers that were never made. Also
+    /// those of `--rm` containers that are gone, whose supervisors know of no volumes.
     fn sweep_volumes(&self) -> Result<()> {
         self.sweep_halves()?;
         for name in self.volume_names()? {
@@ -194,9 +195,21 @@ impl Engine {
             let goes = record.goes_with.is_some_and(|id| !self.roots().container(&id).dir().exists());
             if goes {
                 self.remove_if_free(&name)?;
+            } else if self.is_unclaimed(&name) {
+                self.claim_or_remove(&name)?;
             }
         }
         Ok(())
+    }
+
+    /// Who makes a container with it holds the lock: it isn't anybody's.
+    fn claim_or_remove(&self, name: &str) -> Result<()> {
+        let Some(lock) = self.try_lock_volume(name)? else { return Ok(()) };
+        match self.remove_locked_volume(lock) {
+            // The kill came between the record and the end of the claim.
+            Err(Error::VolumeInUse { .. }) => self.claim(name),
+            removed => removed,
+        }
     }
 
     fn volume_info(&self, name: &str, users: &mut BTreeMap<String, Vec<String>>) -> Result<VolumeInfo> {

@@ -8,7 +8,7 @@ use brig_runtime::record::MountRecord;
 use brig_store::LayerStack;
 
 use super::options::{Volume, VolumeSource};
-use super::store::Lock;
+use super::store::{Lock, Owner};
 use super::{ANONYMOUS, generated_name, parse};
 use crate::blocking::Engine;
 use crate::containers::CreateOptions;
@@ -154,8 +154,8 @@ impl Engine {
                 self.lock_volume(&name)?.ok_or_else(|| Error::VolumeNotFound { name: name.clone() })?
             } else {
                 let labels = anonymous.then(|| (ANONYMOUS.to_owned(), String::new()));
-                let goes_with = (anonymous && spec.auto_remove).then_some(spec.id.as_str());
-                self.take_volume(&name, &labels.into_iter().collect(), goes_with)?.0
+                let owner = anonymous.then_some(Owner { id: &spec.id, goes: spec.auto_remove });
+                self.take_volume(&name, &labels.into_iter().collect(), owner)?.0
             };
             taken.locks.insert(name.clone(), lock);
             taken.made.extend(anonymous.then_some(name));
@@ -170,6 +170,14 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The container's record names its volumes: from here on they are its own.
+    pub(crate) fn keep(&self, taken: &Taken) {
+        for name in &taken.made {
+            // The container is made all the same; the next look at volumes claims what is left.
+            let _ = self.claim(name);
+        }
     }
 
     /// Removes what was made for a container that isn't made after all. Named volumes stay, as docker's do.

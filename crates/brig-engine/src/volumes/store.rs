@@ -22,6 +22,8 @@ const RECORD: &str = "volume.json";
 pub(super) const DATA: &str = "_data";
 /// There while a copy goes on.
 const FILLING: &str = "filling";
+/// There until the record of the container names it that it was made for.
+const UNCLAIMED: &str = "unclaimed";
 /// The beginning of the name of a half: no volume's name begins so.
 const HALF: char = '.';
 
@@ -35,6 +37,15 @@ pub(super) struct VolumeRecord {
     /// The container that it goes with, if that one goes when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) goes_with: Option<String>,
+}
+
+/// The container that an anonymous volume is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner<'a> {
+    /// Its id.
+    pub(super) id: &'a str,
+    /// Whether it goes when it ends.
+    pub(super) goes: bool,
 }
 
 /// A volume that nobody else makes, fills or removes while this is there.
@@ -93,14 +104,14 @@ impl Engine {
         &self,
         name: &str,
         labels: &BTreeMap<String, String>,
-        goes_with: Option<&str>,
+        owner: Option<Owner<'_>>,
     ) -> Result<(Lock, bool)> {
         let mut made = false;
         loop {
             if let Some(lock) = self.lock_volume(name)? {
                 return Ok((lock, made));
             }
-            made = self.make_volume(name, labels, goes_with)?;
+            made = self.make_volume(name, labels, owner)?;
         }
     }
 
@@ -109,7 +120,7 @@ impl Engine {
         &self,
         name: &str,
         labels: &BTreeMap<String, String>,
-        goes_with: Option<&str>,
+        owner: Option<Owner<'_>>,
     ) -> Result<bool> {
         let all = self.roots().volumes();
         make_dir(&all, 0o700)?;
@@ -118,10 +129,11 @@ impl Engine {
             version: VERSION,
             created_at: Timestamp::now(),
             labels: labels.clone(),
-            goes_with: goes_with.map(str::to_owned),
+            goes_with: owner.filter(|owner| owner.goes).map(|owner| owner.id.to_owned()),
         };
         let new = all.join(format!("{HALF}new-{}", generated_name()?));
-        let made = write_volume(&new, &record).and_then(|()| fs::rename(&new, self.volume_dir(name)));
+        let made = write_volume(&new, &record, owner.is_some())
+            .and_then(|()| fs::rename(&new, self.volume_dir(name)));
         match made {
             Ok(()) => {
                 self.record_event(&Event::volume("create", name))?;
@@ -136,6 +148,17 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether no container's record names a volume yet that was made for one.
+    pub(super) fn is_unclaimed(&self, name: &str) -> bool {
+        self.volume_dir(name).join(UNCLAIMED).exists()
+    }
+
+    /// A container's record names the volume.
+    pub(super) fn claim(&self, name: &str) -> Result<()> {
+        let mark = self.volume_dir(name).join(UNCLAIMED);
+        fs::remove_file(&mark).map_err(Error::io("remove", mark))
     }
 
     /// Locks a volume, waiting for who has it; `None` without such a volume.
@@ -231,9 +254,12 @@ impl Lock {
     }
 }
 
-fn write_volume(dir: &Path, record: &VolumeRecord) -> io::Result<()> {
+fn write_volume(dir: &Path, record: &VolumeRecord, unclaimed: bool) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(dir)?;
     fs::write(dir.join(RECORD), serde_json::to_vec(record)?)?;
+    if unclaimed {
+        fs::write(dir.join(UNCLAIMED), "")?;
+    }
     let data = dir.join(DATA);
     fs::create_dir(&data)?;
     // The umask took bits away.
@@ -378,11 +404,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_for_a_container_that_never_came_is_swept() {
+        let (_dir, engine) = engine();
+        let owner = Owner { id: &"c".repeat(64), goes: false };
+        let take = |name| engine.take_volume(name, &BTreeMap::new(), Some(owner)).unwrap().0;
+        let locks = [take("claimed"), take("lost"), take("made")];
+        engine.claim("claimed").unwrap();
+        let [claimed, lost, made] = locks;
+        drop((claimed, lost));
+        engine.sweep_volumes().unwrap();
+        let mut names = engine.volume_names().unwrap();
+        names.sort();
+        assert_eq!(names, ["claimed", "made"]);
+        drop(made);
+    }
+
+    #[test]
     fn a_volume_goes_with_its_container() {
         let (_dir, engine) = engine();
         let id = "c".repeat(64);
         fs::create_dir_all(engine.roots().container(&id).dir()).unwrap();
-        drop(engine.take_volume("x", &BTreeMap::new(), Some(&id)).unwrap());
+        let owner = Owner { id: &id, goes: true };
+        drop(engine.take_volume("x", &BTreeMap::new(), Some(owner)).unwrap());
+        engine.claim("x").unwrap();
         engine.sweep_volumes().unwrap();
         assert_eq!(engine.volume_names().unwrap(), ["x"]);
         fs::remove_dir_all(engine.roots().container(&id).dir()).unwrap();
