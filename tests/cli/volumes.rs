@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use brig_testing::image::{self, LayerBuilder};
-use brig_testing::{Guest, ORDINARY_USER, TestEnv, need, need_root, need_rootless};
+use brig_testing::{Guest, ORDINARY_USER, Signal, TestEnv, need, need_root, need_rootless};
 
 use super::{env, eventually, load, with_busybox};
 
@@ -164,6 +164,37 @@ fn a_new_volume_gets_what_the_image_has_there() {
 }
 
 #[test]
+fn killed_creators_leave_whole_volumes_or_none() {
+    let env = need!(with_busybox());
+    let files = (0..200).fold(LayerBuilder::new().dir("srv", 0o755), |layer, number| {
+        layer.file(&format!("srv/f{number}"), 0o644, vec![1; 2000])
+    });
+    load(&env, &need!(image::busybox()).files(files).build(), "srv");
+    let create = ["create", "-v", "v:/srv", "-v", "/more", "srv", "true"];
+    let start = std::time::Instant::now();
+    let _ = env.brig(&create).success();
+    let whole = start.elapsed();
+    let remove_all = || {
+        for id in env.brig(&["ps", "-aq"]).success().stdout.lines() {
+            let _ = env.brig(&["rm", "-fv", id]).success();
+        }
+        let _ = env.brig(&["volume", "rm", "-f", "v"]).success();
+        // Those of containers that were never made went by themselves.
+        assert_eq!(volumes(&env), Vec::<String>::new());
+    };
+    remove_all();
+    for moment in 0..20 {
+        let running = env.command(&create).spawn();
+        std::thread::sleep(whole * moment / 20);
+        running.signal(Signal::KILL);
+        let _ = running.wait();
+        let count = shell(&env, &["-v", "v:/srv"], "srv", "ls /srv | wc -l");
+        assert_eq!(count.trim(), "200", "after {moment} twentieths");
+        remove_all();
+    }
+}
+
+#[test]
 fn the_images_volumes_are_anonymous_and_go_where_that_is_asked_for() {
     let env = need!(with_srv());
     assert_eq!(shell(&env, &[], "srv", "cat /srv/file; touch /srv/x"), "of the image");
@@ -292,6 +323,14 @@ fn a_linux_and_a_wasm_container_share_a_volume() {
         .brig(&["run", "--rm", "-v", "v:/data:ro", module, "read", "/data/g"])
         .success()
         .prints("of linux\n");
+    // The volumes of a wasm image are filled, too.
+    let wasm = fs::read(module).unwrap();
+    let image = image::wasm_compat(&wasm, image::Platform::wasi());
+    load(&env, &image.config("Volumes", serde_json::json!({ "/data": {} })).build(), "wasm");
+    let _ = env.brig(&["run", "--rm", "-v", "w:/data", "wasm", "ls", "/data"]).success();
+    assert!(data(&env, "w").join("greeting").exists());
+    let _ = env.brig(&["volume", "rm", "w"]).success();
+    let _ = env.brig(&["run", "--rm", "wasm", "ls", "/data"]).success().shows("greeting");
     // An anonymous one, and what is of another container.
     let _ = env
         .brig(&["run", "--rm", "--volumes-from", "linux", module, "read", "/v/g"])

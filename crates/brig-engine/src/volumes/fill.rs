@@ -38,10 +38,12 @@ impl Engine {
         }
         let dir = self.volume_dir(&lock.name);
         let is_used = self.volume_users()?.contains_key(&lock.name);
-        if !lock.is_empty(&dir, is_used)? {
+        if !lock.is_empty(&dir)? {
             return Ok(());
         }
-        lock.while_filling(&dir, || self.copy_of_image(&crate::layers::of_record(spec)?, target, &dir, DATA))
+        lock.fill(&dir, is_used, |into| {
+            self.copy_of_image(&crate::layers::of_record(spec)?, target, into, DATA)
+        })
     }
 
     /// `U`: the files become those of the container's user.

@@ -3,7 +3,7 @@
 //! ```text
 //! <root>/volumes/<name>/volume.json   what it is: VolumeRecord
 //!                      /_data         its files
-//!                      /filling       while the image's files are copied into it
+//!                      /filling-…     while the image's files are copied
 //!                      /unclaimed     of an anonymous one, until the record of its container names it
 //!               /.new-…  /.gone-…     being made, being removed
 //! ```

@@ -20,8 +20,8 @@ const VERSION: u32 = 1;
 const RECORD: &str = "volume.json";
 /// The name of the directory with the files.
 pub(super) const DATA: &str = "_data";
-/// There while a copy goes on.
-const FILLING: &str = "filling";
+/// The beginning of the name of a directory that a copy goes on in.
+const FILLING: &str = "filling-";
 /// There until the record of the container names it that it was made for.
 const UNCLAIMED: &str = "unclaimed";
 /// The beginning of the name of a half: no volume's name begins so.
@@ -230,28 +230,51 @@ impl Engine {
     }
 }
 
-/// How far the image's files have got into a volume.
+/// How the image's files get into a volume.
 impl Lock {
-    /// Whether a volume has no files of its own yet. What a copy that was cut off has left is removed, unless somebody
-    /// uses it meanwhile.
-    pub(super) fn is_empty(&self, dir: &Path, is_used: bool) -> Result<bool> {
-        let (data, mark) = (dir.join(DATA), dir.join(FILLING));
-        if mark.exists() && !is_used {
-            remove_tree(&data, &[]).map_err(Error::io("empty", &data))?;
-            make_dir(&data, 0o755)?;
-            fs::remove_file(&mark).map_err(Error::io("remove", mark))?;
+    /// Whether a volume has no files yet. What copies that were cut off have left goes.
+    pub(super) fn is_empty(&self, dir: &Path) -> Result<bool> {
+        for name in crate::containers::names_in(dir)?.iter().filter(|name| name.starts_with(FILLING)) {
+            // The helper of a process that was killed may be at its last file; then the next look removes it.
+            let _ = remove_tree(&dir.join(name), &[]);
         }
+        let data = dir.join(DATA);
         let mut entries = fs::read_dir(&data).map_err(Error::io("read", data))?;
         Ok(entries.next().is_none())
     }
 
-    /// Does a copy into it. One that fails or is cut off is done again by the next use.
-    pub(super) fn while_filling(&self, dir: &Path, copy: impl FnOnce() -> Result<()>) -> Result<()> {
-        let mark = dir.join(FILLING);
-        File::create(&mark).map_err(Error::io("write", &mark))?;
-        copy()?;
-        fs::remove_file(&mark).map_err(Error::io("remove", mark))
+    /// Does a copy that makes the directory with the files in another one: beside it, so that all of it is there or
+    /// nothing; but where a container has the empty one mounted, it has to stay that one.
+    pub(super) fn fill(
+        &self,
+        dir: &Path,
+        is_used: bool,
+        copy: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        if is_used {
+            return copy(dir);
+        }
+        let beside = dir.join(format!("{FILLING}{}", generated_name()?));
+        make_dir(&beside, 0o700)?;
+        copy(&beside)?;
+        let data = dir.join(DATA);
+        move_directory(&beside.join(DATA), &data).map_err(Error::io("fill", &data))?;
+        fs::remove_dir(&beside).map_err(Error::io("remove", beside))
     }
+}
+
+/// An ordinary user has to be able to write a directory that gets another parent.
+fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(from)?.permissions().mode();
+    let writable = mode | 0o200;
+    if writable != mode {
+        fs::set_permissions(from, Permissions::from_mode(writable))?;
+    }
+    fs::rename(from, to)?;
+    if writable != mode {
+        fs::set_permissions(to, Permissions::from_mode(mode))?;
+    }
+    Ok(())
 }
 
 fn write_volume(dir: &Path, record: &VolumeRecord, unclaimed: bool) -> io::Result<()> {
@@ -385,22 +408,26 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_was_cut_off_is_begun_anew() {
+    fn a_copy_is_there_or_not() {
         let (_dir, engine) = engine();
         engine.create_volume(&named("x")).unwrap();
         let (dir, data) = (engine.volume_dir("x"), engine.volume_data("x"));
         let lock = engine.lock_volume("x").unwrap().unwrap();
-        assert!(lock.is_empty(&dir, false).unwrap());
-        let failed = lock.while_filling(&dir, || {
-            fs::write(data.join("half"), "").unwrap();
-            Err(Error::Cancelled)
-        });
-        assert!(failed.is_err());
-        assert!(!lock.is_empty(&dir, true).unwrap());
-        assert!(lock.is_empty(&dir, false).unwrap());
-        lock.while_filling(&dir, || fs::write(data.join("whole"), "").map_err(Error::io("write", "whole")))
-            .unwrap();
-        assert!(!lock.is_empty(&dir, false).unwrap());
+        let copy = |into: &Path| {
+            fs::create_dir_all(into.join(DATA)).unwrap();
+            fs::write(into.join(DATA).join("file"), "").unwrap();
+            fs::set_permissions(into.join(DATA), Permissions::from_mode(0o555))
+                .map_err(Error::io("set", into))
+        };
+        assert!(lock.fill(&dir, false, |into| copy(into).and(Err(Error::Cancelled))).is_err());
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+        assert!(lock.is_empty(&dir).unwrap());
+        lock.fill(&dir, false, copy).unwrap();
+        assert!(data.join("file").exists() && !lock.is_empty(&dir).unwrap());
+        assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o555);
+        let mut left = crate::containers::names_in(&dir).unwrap();
+        left.sort();
+        assert_eq!(left, [DATA, RECORD]);
     }
 
     #[test]
