@@ -204,6 +204,8 @@ fn the_images_volumes_are_anonymous_and_go_where_that_is_asked_for() {
         .success();
     let names = volumes(&env);
     assert_eq!(names.len(), 2, "{names:?}");
+    let config = &env.brig(&["inspect", "web"]).success().json()[0]["Config"]["Volumes"];
+    assert_eq!(*config, serde_json::json!({ "/more": {}, "/srv": {} }));
     let _ = env.brig(&["start", "-a", "web"]).success();
     for name in &names {
         assert!(data(&env, name).join("mine").exists());

@@ -185,6 +185,7 @@ fn container_document(engine: &Engine, container: &ContainerInfo) -> Value {
             "StopSignal": spec.stop_signal,
             "StopTimeout": spec.stop_timeout.map(|seconds| i64::try_from(seconds).unwrap_or(-1)),
             "Healthcheck": spec.health.as_ref().map(healthcheck_document),
+            "Volumes": anonymous_volumes(&spec.mounts),
         },
         "HostConfig": host_config(container),
         "Mounts": spec.mounts.iter().map(mount_document).collect::<Vec<_>>(),
@@ -192,6 +193,13 @@ fn container_document(engine: &Engine, container: &ContainerInfo) -> Value {
         "Wasm": spec.wasm,
         "Spec": spec.linux,
     })
+}
+
+/// docker's set of paths; null without any.
+fn anonymous_volumes(mounts: &[MountRecord]) -> Value {
+    let anonymous = mounts.iter().filter(|mount| mount.anonymous);
+    let paths: serde_json::Map<_, _> = anonymous.map(|mount| (mount.target.clone(), json!({}))).collect();
+    if paths.is_empty() { Value::Null } else { paths.into() }
 }
 
 /// docker's fields: a directory of the host has neither name nor driver.
