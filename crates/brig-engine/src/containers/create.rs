@@ -197,13 +197,13 @@ impl Engine {
             linux: None,
             wasm: None,
         };
+        check_propagation(source.kind.kind, &spec.mounts)?;
         match source.kind.kind {
             Kind::Linux => {
                 spec.args = command::args(&source.config, options)?;
                 self.linux_spec(paths, &mut spec, source)?;
             }
             Kind::Wasm => {
-                refuse_propagation(&spec.mounts)?;
                 // An artifact says no entry point: its module is the program, and all arguments are its own.
                 spec.args = match &source.module {
                     Some(module) if source.config.entrypoint.is_empty() && source.config.cmd.is_empty() => {
@@ -354,16 +354,23 @@ fn isolation(kind: Kind, isolation: Isolation) -> &'static str {
     }
 }
 
-/// The engine process of a wasm container sees what is mounted when it starts.
-fn refuse_propagation(mounts: &[MountRecord]) -> Result<()> {
-    let private = |word: &str| matches!(word, "private" | "rprivate");
-    match mounts.iter().find_map(|mount| mount.propagation.as_deref().filter(|word| !private(word))) {
-        Some(word) => {
-            let reason = "a wasm container sees what is mounted when it starts".into();
-            Err(Error::Unsupported { what: format!("bind propagation `{word}` of a wasm container"), reason })
+/// Refuses what a start would fail of, or what a wasm container wouldn't notice.
+fn check_propagation(kind: Kind, mounts: &[MountRecord]) -> Result<()> {
+    let reason = |word: &str| match (kind, word) {
+        (_, "private" | "rprivate") => None,
+        (Kind::Wasm, _) => Some("a wasm container sees what is mounted when it starts"),
+        (_, "shared" | "rshared") => {
+            Some("what a container mounts isn't shown to the host: use `private` or `slave`")
         }
-        None => Ok(()),
+        _ => None,
+    };
+    for word in mounts.iter().filter_map(|mount| mount.propagation.as_deref()) {
+        if let Some(reason) = reason(word) {
+            let what = format!("bind propagation `{word}`");
+            return Err(Error::Unsupported { what, reason: reason.into() });
+        }
     }
+    Ok(())
 }
 
 /// docker's rule: what goes at its end doesn't come again.
