@@ -92,7 +92,9 @@ impl Inspect {
         }
         let wanted = Wanted { platform: self.platform.clone(), kind: None };
         let details = match engine.inspect_image(name, &wanted) {
-            Err(Error::ImageNotFound { name, root }) if of == Of::Either => return of_volume(engine, name, root),
+            Err(Error::ImageNotFound { name, root }) if of == Of::Either => {
+                return of_volume(engine, name, root);
+            }
             details => details?,
         };
         let document = serde_json::to_value(details).map_err(|source| Error::Io {

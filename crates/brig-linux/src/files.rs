@@ -11,7 +11,7 @@ use brig_runtime::protocol::{
     CHANNEL_CONTROL, CHANNEL_STDIN, CHANNEL_STDOUT, MAX_FRAME, read_frame, write_frame,
 };
 
-use crate::helper::{Helper, HelperError};
+use crate::helper::{Helper, HelperError, start};
 
 /// An operation that is under way. Dropping it ends it; then nothing of it is mounted any more.
 #[derive(Debug)]
@@ -39,14 +39,9 @@ impl Helper {
         let plan = plan.encode().and_then(|bytes| Self::plan_file(&bytes));
         let plan = plan.map_err(HelperError::seal("write the plan"))?;
         let (socket, theirs) = UnixStream::pair().map_err(HelperError::seal("make a pair of sockets"))?;
-        let child = self
-            .command()
-            .arg(FILES_ARGUMENT)
-            .stdin(plan)
-            .stdout(OwnedFd::from(theirs))
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|source| HelperError::Start { source })?;
+        let mut command = self.command();
+        command.arg(FILES_ARGUMENT).stdin(plan).stdout(OwnedFd::from(theirs)).stderr(Stdio::null());
+        let child = start(command)?;
         Ok(Files { child, socket, ended: false })
     }
 }

@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use brig_runtime::plan::Plan;
 use brig_runtime::protocol::{Birth, StepError, read_frame};
@@ -27,6 +28,11 @@ use rustix::fs::MemfdFlags;
 static PROGRAM: &[u8] = include_bytes!(env!("BRIG_HELPER"));
 #[cfg(not(feature = "embed"))]
 static PROGRAM: &[u8] = &[];
+
+/// How often a program is tried that is busy.
+const BUSY_ATTEMPTS: usize = 100;
+/// How long is waited before it is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why the helper didn't start a container.
 #[derive(Debug, thiserror::Error)]
@@ -143,13 +149,9 @@ impl Helper {
         let (mut control, theirs) =
             UnixStream::pair().map_err(HelperError::seal("make a pair of sockets"))?;
         let stderr = if self.debug { Stdio::inherit() } else { Stdio::null() };
-        let mut child = self
-            .command()
-            .stdin(plan)
-            .stdout(OwnedFd::from(theirs))
-            .stderr(stderr)
-            .spawn()
-            .map_err(|source| HelperError::Start { source })?;
+        let mut command = self.command();
+        command.stdin(plan).stdout(OwnedFd::from(theirs)).stderr(stderr);
+        let mut child = start(command)?;
         match birth(&mut control) {
             Ok(payload) => Ok(Spawned { child, control, payload }),
             Err(error) => {
@@ -172,6 +174,21 @@ impl Helper {
         let file = File::from(rustix::fs::memfd_create("brig-plan", MemfdFlags::CLOEXEC)?);
         file.write_all_at(bytes, 0)?;
         Ok(file)
+    }
+}
+
+/// Starts it. A program that was written a moment ago is busy for as long as a process that another thread has forked
+/// meanwhile holds it open for writing: until that executes its own.
+pub(crate) fn start(mut command: Command) -> Result<Child, HelperError> {
+    let mut attempts = 0;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && attempts < BUSY_ATTEMPTS => {
+                attempts += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            started => return started.map_err(|source| HelperError::Start { source }),
+        }
     }
 }
 
