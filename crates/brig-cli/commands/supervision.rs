@@ -10,7 +10,7 @@ use super::values::{parse_duration, parse_time};
 /// Restart and health.
 #[derive(Args, Debug)]
 pub(crate) struct SupervisionFlags {
-    /// When to start it again after its end: no, on-failure[:max], always or unless-stopped
+    /// When to start it again after its end: no, on-failure, on-failure:MAX, always or unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     pub(crate) restart: RestartPolicy,
     /// Put an init before the program: it passes signals on and reaps orphans

@@ -17,7 +17,7 @@ use super::flags::LimitFlags;
 pub(crate) struct Update {
     #[command(flatten)]
     limits: LimitFlags,
-    /// When to start it again after its end: no, on-failure[:max], always or unless-stopped
+    /// When to start it again after its end: no, on-failure, on-failure:MAX, always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
     /// Names or ids
