@@ -87,7 +87,13 @@ impl Engine {
             supervisor.stop(signal, grace_ms, successor).map_err(client_error(&spec.name))
         });
         let status = match stopped {
-            Err(error) if ended_meanwhile(&error) => self.wait_until(&spec.id, cancel)?,
+            Err(error) if ended_meanwhile(&error) => match self.container_by_id(&spec.id) {
+                // Somebody has started it again in this moment, and that one isn't asked yet.
+                Ok(now) if is_another_life(container, &now) => {
+                    return self.stop_for(&now, Some(signal), grace, successor, cancel);
+                }
+                _ => self.wait_until(&spec.id, cancel)?,
+            },
             stopped => stopped?,
         };
         let event = Event::container("stop", &spec.id).with("name", &spec.name);
@@ -191,6 +197,11 @@ impl Engine {
         let observed = paths.clone();
         Ok((paths, move || observe(&observed).is_ok_and(|now| now.record.state.is_active())))
     }
+}
+
+/// Whether a container that runs was started after it was looked at.
+fn is_another_life(before: &ContainerInfo, now: &ContainerInfo) -> bool {
+    now.state.state.is_active() && now.state.started_at != before.state.started_at
 }
 
 /// How long a container may take to stop when the caller doesn't say.

@@ -230,7 +230,7 @@ impl Server {
     }
 
     fn freeze(&mut self, changed: Result<(), StepError>, state: State, event: &str) -> Answer {
-        changed.map_err(|error| ProtocolError::new("failed", error.to_string()))?;
+        changed.map_err(freeze_error)?;
         self.journal.change(state);
         self.journal.event(event, &[]);
         done()
@@ -256,6 +256,15 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn freeze_error(error: StepError) -> ProtocolError {
+    if error.errno == libc::EOPNOTSUPP {
+        let why = "a container is frozen by its cgroup, and this user has none; start it in a delegated one, as by \
+                   `systemd-run --user --scope -p Delegate=yes`";
+        return ProtocolError::new("unsupported", why);
+    }
+    ProtocolError::new("failed", error.to_string())
 }
 
 fn restarting() -> ProtocolError {
