@@ -394,4 +394,30 @@ mod tests {
             assert_eq!(without_linux(text.as_bytes()).as_deref(), short.map(str::as_bytes), "{text}");
         }
     }
+
+    #[test]
+    fn records_of_a_brig_before_restarts_and_limits_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spec, state) = (dir.path().join("spec.json"), dir.path().join("state.json"));
+        let text = r#"{"version":1,"id":"a","name":"old","kind":"linux","kind_reason":"","image":{"reference":"r",
+            "manifest":"m","id":"i","platform":"linux/amd64"},"created_at":"2026-01-01T00:00:00Z","args":["x"],"env":[],
+            "cwd":"/","user":"","hostname":"h","tty":false,"stdin_open":false,"read_only":false,"auto_remove":false,
+            "network":"none","isolation":"namespaces","mounts":[{"source":"/s","target":"/t","read_only":true}],
+            "labels":{},"limits":{"memory":1},"stop_signal":15,"security_opt":[],"layers":[]}"#;
+        fs::write(&spec, text).unwrap();
+        let read = ContainerSpec::read(&spec).unwrap();
+        assert_eq!(
+            (read.restart, read.health, read.stop_timeout, read.init),
+            (RestartPolicy::No, None, None, false)
+        );
+        assert_eq!((read.limits.memory, read.mounts.len()), (Some(1), 1));
+        let text = r#"{"version":1,"id":"a","kind":"linux","state":"running","boot_id":"b",
+            "payload":{"pid":1,"start_time":2},"created_at":"2026-01-01T00:00:00Z"}"#;
+        fs::write(&state, text).unwrap();
+        let read = StateRecord::read(&state).unwrap();
+        assert_eq!(
+            (read.restart_count, read.stopped_by_user, read.lost, read.health),
+            (0, false, false, None)
+        );
+    }
 }
