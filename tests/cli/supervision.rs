@@ -359,3 +359,15 @@ fn what_update_changes_holds_for_the_next_payload_too() {
     let _ = env.brig(&["update", "--restart", "no", "grown"]).success();
     let _ = env.brig(&["rm", "-f", "grown"]).success();
 }
+
+#[test]
+fn one_damaged_record_keeps_no_other_from_being_pruned() {
+    let env = need!(with_busybox());
+    for name in ["first", "damaged", "last"] {
+        let _ = env.brig(&["create", "--name", name, "busybox"]).success();
+    }
+    let id = inspect(&env, "damaged")["Id"].as_str().unwrap().to_owned();
+    fs::write(env.root().join("containers").join(id).join("state.json"), "{").unwrap();
+    let _ = env.brig(&["container", "prune", "-f"]).success().shows("Deleted Containers:");
+    assert_eq!(env.containers(), Vec::<String>::new());
+}

@@ -3,12 +3,12 @@
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
-use brig_engine::{Error, PruneFilter, Result};
+use brig_engine::{Error, PruneFilter, PrunedContainers, Result};
 use clap::Args;
 
 use super::Context;
 use super::values::moment;
-use crate::{output, table, terminal};
+use crate::{error, output, table, terminal};
 
 /// What is common to all of them.
 #[derive(Args, Debug)]
@@ -111,11 +111,14 @@ impl Common {
 struct Removed {
     text: String,
     bytes: u64,
+    /// What is still there, and why.
+    failed: Vec<Error>,
 }
 
 impl Removed {
     fn containers(&mut self, context: &Context, filter: &PruneFilter) -> Result<()> {
-        let removed = context.engine()?.prune_containers(filter)?;
+        let PrunedContainers { removed, failed } = context.engine()?.prune_containers(filter)?;
+        self.failed.extend(failed);
         if !removed.is_empty() {
             self.text.push_str("Deleted Containers:\n");
         }
@@ -156,9 +159,15 @@ impl Removed {
         Ok(())
     }
 
-    fn print(self) -> Result<ExitCode> {
+    fn print(self, context: &Context) -> Result<ExitCode> {
         output::print(&format!("{}Total reclaimed space: {}\n", self.text, table::size(self.bytes)))?;
-        Ok(ExitCode::SUCCESS)
+        let format = context.globals.error_format();
+        Ok(self
+            .failed
+            .iter()
+            .map(|failure| error::report(failure, format))
+            .last()
+            .unwrap_or(ExitCode::SUCCESS))
     }
 }
 
@@ -170,7 +179,7 @@ impl Containers {
         }
         let mut removed = Removed::default();
         removed.containers(context, &filter)?;
-        removed.print()
+        removed.print(context)
     }
 }
 
@@ -191,7 +200,7 @@ impl Volumes {
         }
         let mut removed = Removed::default();
         removed.volumes(context, all, &filter)?;
-        removed.print()
+        removed.print(context)
     }
 }
 
@@ -208,7 +217,7 @@ impl Images {
         }
         let mut removed = Removed::default();
         removed.images(context, self.all, &filter)?;
-        removed.print()
+        removed.print(context)
     }
 }
 
@@ -237,6 +246,6 @@ impl System {
             removed.volumes(context, false, &filter)?;
         }
         removed.images(context, self.all, &filter)?;
-        removed.print()
+        removed.print(context)
     }
 }

@@ -45,7 +45,8 @@ pub use brig_runtime::{
 pub use brig_store::FsckReport;
 pub use containers::{
     AttachOptions, ContainerInfo, ContainerSize, Copied, CopyOptions, CreateOptions, ExecOptions,
-    HealthOptions, Isolation, Network, Process, PruneFilter, Sample, machine_memory, signal,
+    HealthOptions, Isolation, Network, Process, PruneFilter, PrunedContainers, Sample, machine_memory,
+    signal,
 };
 pub use doctor::{Check, Verdict, doctor};
 pub use engine::{Engine, EngineOptions};

@@ -33,7 +33,7 @@ pub use health::HealthOptions;
 pub(crate) use life::client_error;
 pub use options::{CreateOptions, Isolation, Network};
 pub use processes::{Process, Sample, machine_memory};
-pub use prune::PruneFilter;
 pub(crate) use prune::disk_use;
+pub use prune::{PruneFilter, PrunedContainers};
 pub use size::ContainerSize;
 pub use start::AttachOptions;

@@ -37,11 +37,19 @@ impl PruneFilter {
     }
 }
 
+/// What became of the containers that didn't run.
+#[derive(Debug, Default)]
+pub struct PrunedContainers {
+    /// The ids of those that are gone, and the bytes of each that this has freed.
+    pub removed: Vec<(String, u64)>,
+    /// Why others are still there.
+    pub failed: Vec<Error>,
+}
+
 impl Engine {
-    /// Removes all containers that don't run, and gives their ids with the bytes of each that this has freed. One that
-    /// can't be removed is an error only where nothing was removed.
-    pub fn prune_containers(&self, filter: &PruneFilter) -> Result<Vec<(String, u64)>> {
-        let (mut removed, mut failed) = (Vec::new(), None);
+    /// Removes all containers that don't run. One that can't be removed keeps no other.
+    pub fn prune_containers(&self, filter: &PruneFilter) -> Result<PrunedContainers> {
+        let mut pruned = PrunedContainers::default();
         for container in self.containers()? {
             let (spec, state) = (&container.spec, container.state.state);
             let ended = matches!(state, State::Created | State::Stopped | State::Dead);
@@ -52,17 +60,13 @@ impl Engine {
             }
             let size = disk_use(self.roots().container(&spec.id).dir());
             match self.remove(&spec.id, state == State::Dead) {
-                Ok(()) => removed.push((spec.id.clone(), size)),
+                Ok(()) => pruned.removed.push((spec.id.clone(), size)),
                 // It was started or removed in this moment.
                 Err(Error::ContainerNotFound { .. } | Error::WrongState { .. }) => {}
-                // One container must not keep all others: what is there of it is shown by `ps -a`.
-                Err(error) => failed = Some(error),
+                Err(error) => pruned.failed.push(error),
             }
         }
-        match failed {
-            Some(error) if removed.is_empty() => Err(error),
-            _ => Ok(removed),
-        }
+        Ok(pruned)
     }
 
     /// Removes images that no container uses: with `all` every one, else those that were made
