@@ -108,7 +108,7 @@ fn supervisor(id: &str, dir: &Path, container: &Path, run_dir: &Path) -> Supervi
         auto_remove: false,
         restart: RestartPolicy::No,
         health: None,
-        exec_refused: None,
+        stop_grace_ms: 10_000,
         cgroups: Vec::new(),
     }
 }

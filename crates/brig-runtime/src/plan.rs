@@ -21,7 +21,7 @@ pub use crate::payload::{
 };
 
 /// The version of the encoding; helper and library must have the same.
-pub const PLAN_VERSION: u32 = 5;
+pub const PLAN_VERSION: u32 = 6;
 
 /// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
 pub const REPORT_FD: i32 = 3;
@@ -73,14 +73,14 @@ pub struct SupervisorPlan {
     pub timeout_ms: Option<u64>,
     /// The signal that asks the payload to stop, when the supervisor itself is asked to go (SIGTERM).
     pub stop_signal: i32,
+    /// How long the payload has to stop then, in milliseconds, before it is killed.
+    pub stop_grace_ms: u64,
     /// Whether the container is removed when it ends (`--rm`).
     pub auto_remove: bool,
     /// When the payload is started again after its end.
     pub restart: RestartPolicy,
     /// How it is found out whether the payload works.
     pub health: Option<HealthPlan>,
-    /// Whether other processes may be run in it (`exec`); a sentence why not, where not.
-    pub exec_refused: Option<String>,
     /// The cgroup of the supervisors in each hierarchy in which this one shall leave its creator's. They are made when
     /// they are missing, and stay.
     pub cgroups: Vec<PathBuf>,

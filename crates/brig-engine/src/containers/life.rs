@@ -205,7 +205,7 @@ fn is_another_life(before: &ContainerInfo, now: &ContainerInfo) -> bool {
 }
 
 /// How long a container may take to stop when the caller doesn't say.
-fn own_grace(spec: &ContainerSpec) -> Duration {
+pub(super) fn own_grace(spec: &ContainerSpec) -> Duration {
     Duration::from_secs(spec.stop_timeout.unwrap_or(STOP_SECONDS))
 }
 

@@ -14,7 +14,7 @@ use brig_runtime::{ContainerPaths, ContainerSpec, State};
 use brig_store::MountOptions;
 
 use super::find::ContainerInfo;
-use super::life::client_error;
+use super::life::{client_error, own_grace};
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
@@ -41,14 +41,7 @@ impl Engine {
         let spec = ContainerSpec::read(&paths.spec())?;
         let container = &ContainerInfo { spec, state: container.state.clone() };
         forget_volatile(container, &paths)?;
-        let payload = match container.spec.kind.as_str() {
-            "wasm" => self.wasm_payload(container, &paths),
-            _ => self.linux_payload(container, &paths),
-        }
-        .inspect_err(|_| self.forget(container))?;
-        let mut supervisor = self.supervisor_plan(container, &paths, attach)?;
-        supervisor.health = self.health_plan(container)?;
-        let plan = Plan { version: PLAN_VERSION, supervisor, payload };
+        let plan = self.plan(container, &paths, attach).inspect_err(|_| self.forget(container))?;
         match self.helper()?.spawn(&plan) {
             Ok(spawned) => {
                 self.adopt(spawned.child);
@@ -65,6 +58,20 @@ impl Engine {
             }
             Err(error) => Err(brig_linux::Error::from(error).into()),
         }
+    }
+
+    fn plan(
+        &self,
+        container: &ContainerInfo,
+        paths: &ContainerPaths,
+        attach: Option<&AttachOptions>,
+    ) -> Result<Plan> {
+        let payload = match container.spec.kind.as_str() {
+            "wasm" => self.wasm_payload(container, paths)?,
+            _ => self.linux_payload(container, paths)?,
+        };
+        let supervisor = self.supervisor_plan(container, paths, attach)?;
+        Ok(Plan { version: PLAN_VERSION, supervisor, payload })
     }
 
     /// Removes a container that was to be removed at its end, and couldn't be started.
@@ -105,10 +112,10 @@ impl Engine {
             log: spec.log.plan()?,
             timeout_ms: spec.limits.timeout_ms,
             stop_signal: spec.stop_signal,
+            stop_grace_ms: u64::try_from(own_grace(spec).as_millis()).unwrap_or(u64::MAX),
             auto_remove: spec.auto_remove,
             restart: spec.restart,
-            health: None,
-            exec_refused: None,
+            health: self.health_plan(container)?,
             cgroups: self.host().cgroups.of_supervisors(),
         })
     }

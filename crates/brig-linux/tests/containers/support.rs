@@ -139,7 +139,7 @@ impl Machine {
             auto_remove: false,
             restart: RestartPolicy::No,
             health: None,
-            exec_refused: None,
+            stop_grace_ms: 10_000,
             cgroups: Vec::new(),
         };
         change(&mut supervisor);

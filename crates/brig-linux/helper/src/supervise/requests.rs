@@ -180,9 +180,6 @@ impl Server {
 
     fn may_exec(&self, connection: &Connection) -> Result<(), ProtocolError> {
         let refused = |code, message: &str| Err(ProtocolError::new(code, message));
-        if let Some(why) = &self.plan.supervisor.exec_refused {
-            return refused("unsupported", why);
-        }
         if self.journal.state() == State::Paused {
             return refused("paused", "the container is paused: unpause it first");
         }

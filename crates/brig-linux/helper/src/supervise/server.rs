@@ -40,8 +40,6 @@ const SCRATCH: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a supervisor rests that can't even wait.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
-/// What a payload gets to stop in when the supervisor is told to go: docker's default.
-const TERM_GRACE: Duration = Duration::from_secs(10);
 
 /// The session of the payload itself.
 pub(super) const MAIN: u32 = 0;
@@ -213,7 +211,9 @@ impl Server {
         while let Some(signal) = sys::next_signal(self.signals.as_fd()) {
             if signal == libc::SIGTERM {
                 self.end_for_good(false);
-                self.begin_stop(self.plan.supervisor.stop_signal, TERM_GRACE);
+                let plan = &self.plan.supervisor;
+                let (signal, grace) = (plan.stop_signal, Duration::from_millis(plan.stop_grace_ms));
+                self.begin_stop(signal, grace);
             }
         }
     }

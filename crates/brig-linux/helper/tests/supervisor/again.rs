@@ -99,6 +99,16 @@ fn a_supervisor_that_is_told_to_go_takes_its_container_along_and_nobody_stopped_
 }
 
 #[test]
+fn a_supervisor_that_is_told_to_go_waits_as_long_as_its_container_may_take() {
+    let mut container = Container::new("trap '' TERM; while :; do sleep 0.01; done");
+    container.plan.supervisor.stop_grace_ms = 100;
+    let running = container.start();
+    nix_kill(running.helper_pid(), libc::SIGTERM);
+    running.ended();
+    assert_eq!(container.state().exit.unwrap().signal, Some(libc::SIGKILL));
+}
+
+#[test]
 fn one_that_cant_be_started_again_says_why() {
     let container = with_policy("", RestartPolicy::OnFailure { max: Some(1) });
     let program = container.roots.root.join("program");

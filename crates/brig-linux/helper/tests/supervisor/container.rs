@@ -13,6 +13,7 @@ use brig_runtime::client::{AttachEnd, AttachIo, Supervisor};
 use brig_runtime::plan::{
     IdMap, IdMaps, LogPlan, PLAN_VERSION, PayloadPlan, Plan, ProcessPlan, RootFs, SupervisorPlan,
 };
+use brig_runtime::protocol::ExecRequest;
 use brig_runtime::{ContainerPaths, Event, ExitStatus, RestartPolicy, Roots, State, StateRecord, Timestamp};
 
 /// A container that isn't started yet.
@@ -64,7 +65,7 @@ impl Container {
             auto_remove: false,
             restart: RestartPolicy::No,
             health: None,
-            exec_refused: None,
+            stop_grace_ms: 10_000,
             cgroups: Vec::new(),
         };
         let plan = Plan { version: PLAN_VERSION, supervisor, payload: payload(args) };
@@ -182,6 +183,23 @@ impl Drop for Running {
         // It may have ended; then this is nothing.
         let _ = self.helper.kill();
         let _ = self.helper.wait();
+    }
+}
+
+/// A shell script to be run in a container.
+pub(crate) fn request(script: &str) -> ExecRequest {
+    ExecRequest {
+        args: vec!["/bin/sh".into(), "-c".into(), script.into()],
+        env: vec!["PATH=/usr/bin:/bin".into()],
+        cwd: "/".into(),
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+        tty: false,
+        stdin: false,
+        detach: false,
+        size: None,
+        engine: None,
     }
 }
 

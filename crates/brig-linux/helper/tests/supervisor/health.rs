@@ -7,23 +7,11 @@ use brig_runtime::plan::HealthPlan;
 use brig_runtime::protocol::ExecRequest;
 use brig_runtime::{Health, HealthCheck};
 
-use crate::container::{Container, eventually};
+use crate::container::{Container, eventually, request};
 
 fn watched(script: &str, check: HealthCheck) -> Container {
     let mut container = Container::new(script);
-    let request = ExecRequest {
-        args: check.command(),
-        env: vec!["PATH=/usr/bin:/bin".into()],
-        cwd: "/".into(),
-        uid: 0,
-        gid: 0,
-        groups: Vec::new(),
-        tty: false,
-        stdin: false,
-        detach: false,
-        size: None,
-        engine: None,
-    };
+    let request = ExecRequest { args: check.command(), ..request("") };
     container.plan.supervisor.health = Some(HealthPlan { check, request });
     container
 }

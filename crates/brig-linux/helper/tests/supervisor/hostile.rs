@@ -10,7 +10,7 @@ use brig_runtime::protocol::{MAX_FRAME, write_frame};
 
 use brig_runtime::protocol::ExecRequest;
 
-use crate::container::{Container, eventually};
+use crate::container::{Container, eventually, pump, request};
 
 fn raw(supervisor: Supervisor) -> UnixStream {
     supervisor.stream().try_clone().unwrap()
@@ -148,19 +148,7 @@ fn resident(pid: i32) -> u64 {
 fn a_payload_that_stops_what_comes_in_deafens_nobody() {
     let container = Container::new("while :; do kill -STOP -1; done");
     let running = container.start();
-    let request = ExecRequest {
-        args: vec!["true".into()],
-        env: vec!["PATH=/usr/bin:/bin".into()],
-        cwd: "/".into(),
-        uid: 0,
-        gid: 0,
-        groups: Vec::new(),
-        tty: false,
-        stdin: false,
-        detach: false,
-        size: None,
-        engine: None,
-    };
+    let request = request("true");
     for _ in 0..3 {
         // It may also win: then the program runs, or is stopped later.
         let _ = container.connect().exec(ExecRequest { detach: true, ..request.clone() });
@@ -174,23 +162,10 @@ fn a_payload_that_stops_what_comes_in_deafens_nobody() {
 fn an_exec_whose_descendants_write_on_ends_all_the_same() {
     let container = Container::new("exec sleep 60");
     let _running = container.start();
-    let script = "for i in 1 2 3; do yes & done; exit 7";
-    let request = ExecRequest {
-        args: vec!["sh".into(), "-c".into(), script.into()],
-        env: vec!["PATH=/usr/bin:/bin".into()],
-        cwd: "/".into(),
-        uid: 0,
-        gid: 0,
-        groups: Vec::new(),
-        tty: false,
-        stdin: false,
-        detach: false,
-        size: None,
-        engine: None,
-    };
+    let request = request("for i in 1 2 3; do yes & done; exit 7");
     let mut client = container.connect();
     client.exec(request).unwrap();
-    let status = crate::container::pump(&mut client, &mut Vec::new(), &mut Vec::new(), None);
+    let status = pump(&mut client, &mut Vec::new(), &mut Vec::new(), None);
     assert_eq!(status.code, 7);
     container.connect().stop(libc::SIGKILL, 1000, None).unwrap();
 }

@@ -4,23 +4,7 @@ use brig_runtime::State;
 use brig_runtime::client::{ClientError, Supervisor};
 use brig_runtime::protocol::ExecRequest;
 
-use crate::container::{Container, pump};
-
-fn request(script: &str) -> ExecRequest {
-    ExecRequest {
-        args: vec!["/bin/sh".into(), "-c".into(), script.into()],
-        env: vec!["PATH=/usr/bin:/bin".into()],
-        cwd: "/".into(),
-        uid: 0,
-        gid: 0,
-        groups: Vec::new(),
-        tty: false,
-        stdin: false,
-        detach: false,
-        size: None,
-        engine: None,
-    }
-}
+use crate::container::{Container, pump, request};
 
 fn code(result: Result<impl std::fmt::Debug, ClientError>) -> String {
     match result {
@@ -120,16 +104,6 @@ fn a_program_that_cant_be_executed_is_told_apart() {
     assert_eq!(code(supervisor.exec(missing)), "not_found");
     let no_program = ExecRequest { args: vec!["/etc/passwd".into()], ..request("") };
     assert_eq!(code(supervisor.exec(no_program)), "not_runnable");
-}
-
-#[test]
-fn exec_is_refused_with_the_plans_sentence() {
-    let mut container = Container::new("sleep 60");
-    container.plan.supervisor.exec_refused = Some("nothing else runs in here".into());
-    let _running = container.start();
-    let error = container.connect().exec(request("true")).unwrap_err();
-    let ClientError::Refused { source } = error else { panic!("{error}") };
-    assert_eq!((source.code.as_str(), source.message.as_str()), ("unsupported", "nothing else runs in here"));
 }
 
 #[test]
