@@ -161,13 +161,11 @@ impl Removed {
 
     fn print(self, context: &Context) -> Result<ExitCode> {
         output::print(&format!("{}Total reclaimed space: {}\n", self.text, table::size(self.bytes)))?;
-        let format = context.globals.error_format();
-        Ok(self
-            .failed
-            .iter()
-            .map(|failure| error::report(failure, format))
-            .last()
-            .unwrap_or(ExitCode::SUCCESS))
+        let mut code = ExitCode::SUCCESS;
+        for failure in &self.failed {
+            code = error::report(failure, context.globals.error_format());
+        }
+        Ok(code)
     }
 }
 
