@@ -10,5 +10,7 @@ pub(crate) mod linker;
 pub(crate) mod load;
 pub(crate) mod run;
 pub(crate) mod stdio;
+pub(crate) mod stop;
 mod sys;
+mod waits;
 pub(crate) mod walls;

@@ -31,5 +31,6 @@ pub use engine::{
     compile::{compile, compile_plugin},
     ending::Ending,
     run::run,
+    stop::Stop,
     walls::{WallError, no_more_programs},
 };

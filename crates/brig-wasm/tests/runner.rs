@@ -6,6 +6,8 @@
 )]
 #![cfg(all(feature = "engine", feature = "embed"))]
 
+#[path = "runner/stop.rs"]
+mod stop;
 mod support;
 
 use std::fs;

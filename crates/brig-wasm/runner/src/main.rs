@@ -12,14 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use brig_runtime::exit::CODE_ENGINE;
-use brig_wasm::Ending;
 use brig_wasm::request::{
     COMPILE_ARGUMENT, COMPILE_PLUGIN_ARGUMENT, CompileReport, CompileRequest, MAX_REQUEST, RUN_ARGUMENT,
     RunRequest, STDIO_ARGUMENT,
 };
+use brig_wasm::{Ending, Stop};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::flag::register_conditional_shutdown;
+use signal_hook::flag::{self, register_conditional_shutdown};
+use signal_hook::low_level::pipe;
 
 mod inherited;
 
@@ -56,9 +57,10 @@ fn run() -> ! {
         Ok(request) => request,
         Err(error) => end(&Ending::start_failed(format!("the runner got no request: {error}"))),
     };
-    if let Err(error) = stop_on_signals() {
-        end(&Ending::start_failed(format!("the runner can't listen to signals: {error}")));
-    }
+    let stop = match listen_to_signals() {
+        Ok(stop) => stop,
+        Err(error) => end(&Ending::start_failed(format!("the runner can't listen to signals: {error}"))),
+    };
     if let Some(millis) = request.timeout_ms {
         // Whoever started this process does it as well, from outside: without a thread it is only less exact.
         let _ = std::thread::Builder::new().spawn(move || {
@@ -66,18 +68,23 @@ fn run() -> ! {
             end(&Ending::timeout(millis))
         });
     }
-    let ending = panic::catch_unwind(|| brig_wasm::run(&request, |code| end(&Ending::exited(code))));
+    let ending = panic::catch_unwind(|| brig_wasm::run(&request, &stop));
     // The panic's own message is on standard error.
     end(&ending.unwrap_or_else(|_| Ending::start_failed("the wasm engine failed, which is a bug of brig")))
 }
 
 /// The first process of a pid namespace gets no signal that it has no handler for, and a guest can't have handlers:
-/// without these, `stop` would wait for its whole grace, and ctrl-c do nothing.
-fn stop_on_signals() -> io::Result<()> {
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+/// without these ctrl-c would do nothing. SIGTERM asks the guest to stop; the others end it.
+fn listen_to_signals() -> io::Result<Stop> {
+    for signal in [SIGHUP, SIGINT, SIGQUIT] {
         register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)))?;
     }
-    Ok(())
+    let asked = Arc::new(AtomicBool::new(false));
+    let (readable, written) = io::pipe()?;
+    // In this order: who finds the pipe readable finds the flag set.
+    flag::register(SIGTERM, Arc::clone(&asked))?;
+    pipe::register(SIGTERM, written)?;
+    Ok(Stop::new(asked, readable.into(), |code| end(&Ending::exited(code))))
 }
 
 /// Where the report goes, if anybody wants it.

@@ -10,12 +10,14 @@ use wasmtime_wasi::{
 use super::ending::Failure;
 use super::limiter::Limiter;
 use super::stdio::{Output, Stdin};
+use super::stop::Stop;
 use crate::request::{COARSE_CLOCK_NANOS, Preopen, RunRequest};
 
 /// The state of a store.
 pub(crate) struct Host {
     pub(crate) wasi: WasiP1Ctx,
     pub(crate) limiter: Limiter,
+    pub(crate) stop: Stop,
 }
 
 impl WasiView for Host {
@@ -26,7 +28,7 @@ impl WasiView for Host {
 
 impl Host {
     /// With the standard streams of this process and the grants of the request.
-    pub(crate) fn new(request: &RunRequest) -> Result<Self, Failure> {
+    pub(crate) fn new(request: &RunRequest, stop: Stop) -> Result<Self, Failure> {
         let mut builder = WasiCtx::builder();
         // There is one guest in this process, and its thread may wait.
         builder.allow_blocking_current_thread(true);
@@ -38,7 +40,7 @@ impl Host {
         if let Some(cwd) = &request.cwd {
             builder.initial_cwd(cwd);
         }
-        streams(&mut builder, request).map_err(|source| Failure::Stdio { source })?;
+        streams(&mut builder, request, &stop).map_err(|source| Failure::Stdio { source })?;
         for directory in &request.preopens {
             preopen(&mut builder, directory)?;
         }
@@ -49,12 +51,15 @@ impl Host {
         if !request.precise_clocks {
             builder.monotonic_clock(CoarseMonotonic::new()).wall_clock(CoarseWall);
         }
-        Ok(Self { wasi: builder.build_p1(), limiter: Limiter::new(request.memory) })
+        Ok(Self { wasi: builder.build_p1(), limiter: Limiter::new(request.memory), stop })
     }
 }
 
-fn streams(builder: &mut WasiCtxBuilder, request: &RunRequest) -> std::io::Result<()> {
-    builder.stdin(Stdin::inherit(!request.network)?).stdout(Output::stdout()?).stderr(Output::stderr()?);
+fn streams(builder: &mut WasiCtxBuilder, request: &RunRequest, stop: &Stop) -> std::io::Result<()> {
+    builder
+        .stdin(Stdin::inherit(!request.network, stop)?)
+        .stdout(Output::stdout()?)
+        .stderr(Output::stderr()?);
     Ok(())
 }
 

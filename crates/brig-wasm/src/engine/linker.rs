@@ -5,6 +5,7 @@ use wasmtime::{Engine, InstancePre, Linker, Module};
 use wasmtime_wasi::{p0, p1, p2};
 
 use super::host::Host;
+use super::waits;
 use crate::form::Wasi;
 
 /// How the guest's own end reaches the process: it never returns. An error through the engine would collect a
@@ -24,10 +25,12 @@ pub(crate) fn module(
         Wasi::P0 => {
             p0::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
             module_exit(&mut linker, "wasi_unstable", exit)?;
+            waits::poll_p0(&mut linker)?;
         }
         Wasi::P1 => {
             p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
             module_exit(&mut linker, "wasi_snapshot_preview1", exit)?;
+            waits::poll_p1(&mut linker)?;
         }
         Wasi::None | Wasi::P2 | Wasi::P3 => {}
     }
@@ -56,6 +59,7 @@ pub(crate) fn component(
         linker.allow_shadowing(true);
         p2::add_to_linker_async(&mut linker)?;
         component_exit(&mut linker, exit)?;
+        waits::component(&mut linker)?;
     }
     linker.instantiate_pre(component)
 }

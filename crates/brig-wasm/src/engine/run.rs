@@ -12,33 +12,35 @@ use super::ending::{Ending, Failure};
 use super::host::Host;
 use super::linker::{self, Exit};
 use super::load::{Code, code};
+use super::stop::Stop;
 use crate::request::RunRequest;
 
 /// How long writes of the guest that are under way when it ends may still take.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// Runs it to its end, on this process's standard streams. For a process that ends after it: the store is not taken
-/// down, and the kernel frees its memory at once. `exit` is called with the guest's code when it ends in the middle
-/// of something, and has to end the process.
-pub fn run(request: &RunRequest, exit: fn(u8) -> !) -> Ending {
-    match execute(request, exit) {
+/// down, and the kernel frees its memory at once. `stop` brings the guest the request to stop; its `exit` is called
+/// with the guest's code when it ends in the middle of something.
+pub fn run(request: &RunRequest, stop: &Stop) -> Ending {
+    match execute(request, stop) {
         Ok(code) => Ending::exited(code),
         Err(failure) => Ending::from_failure(&request.name, &failure),
     }
 }
 
-fn execute(request: &RunRequest, exit: Exit) -> Result<u8, Failure> {
+fn execute(request: &RunRequest, stop: &Stop) -> Result<u8, Failure> {
     let engine = engine(Purpose::RunOnce, &request.identity).map_err(|source| Failure::Engine { source })?;
     let code = code(&engine, &request.module, request.encoding).map_err(|source| Failure::Load { source })?;
-    let mut store = Store::new(&engine, Host::new(request)?);
+    let mut store = Store::new(&engine, Host::new(request, stop.clone())?);
     store.limiter(|host| &mut host.limiter);
     let runtime = runtime(request.network).map_err(|source| Failure::Runtime { source })?;
-    let ended = runtime.block_on(async {
+    let exit = stop.exit();
+    let ended = runtime.block_on(stop.guard(async {
         match code {
             Code::Module(module) => run_module(&engine, &mut store, &module, request, exit).await,
             Code::Component(component) => run_component(&engine, &mut store, &component, request, exit).await,
         }
-    });
+    }));
     runtime.shutdown_timeout(LAST_WRITES);
     // The process ends; unmapping everything first would only take time.
     std::mem::forget(store);

@@ -5,6 +5,7 @@
 //! nothing else that it could keep waiting, unless there are sockets.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
@@ -19,6 +20,8 @@ use tokio::sync::Notify;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
+use super::stop::{Stop, Waited};
+
 /// The most that is read or written at once, in bytes.
 const CHUNK: usize = 64 << 10;
 
@@ -26,6 +29,8 @@ const CHUNK: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Stdin {
     shared: Arc<Shared>,
+    /// When the guest is asked to stop, its input ends.
+    stop: Stop,
     /// Whether a read may hold the thread: not when sockets are served on it.
     may_block: bool,
 }
@@ -46,23 +51,27 @@ pub(crate) struct Output {
 
 impl Stdin {
     /// This process's.
-    pub(crate) fn inherit(may_block: bool) -> io::Result<Self> {
+    pub(crate) fn inherit(may_block: bool, stop: &Stop) -> io::Result<Self> {
         let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let shared = Shared { file, watched: AtomicBool::new(false), readable: Notify::new() };
-        Ok(Self { shared: Arc::new(shared), may_block })
+        Ok(Self { shared: Arc::new(shared), stop: stop.clone(), may_block })
     }
 
     /// Waits in this thread.
     fn read_now(&self, size: usize) -> StreamResult<Bytes> {
         let mut buffer = vec![0; size.min(CHUNK)];
         loop {
+            if self.stop.wait_for(&self.shared.file) == Waited::Cancelled {
+                return Err(StreamError::Closed);
+            }
             match (&self.shared.file).read(&mut buffer) {
                 Ok(0) => return Err(StreamError::Closed),
                 Ok(count) => {
                     buffer.truncate(count);
                     return Ok(buffer.into());
                 }
-                Err(error) => wait_or_fail(&self.shared.file, PollFlags::IN, error).map_err(failed)?,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Err(failed(error)),
             }
         }
     }
@@ -119,7 +128,8 @@ impl AsyncRead for Stdin {
 #[wasmtime_wasi::async_trait]
 impl InputStream for Stdin {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        if size == 0 || !is_ready(&self.shared.file, PollFlags::IN, Some(&NOW)) {
+        let now = self.stop.asked() || is_ready(&self.shared.file, PollFlags::IN, Some(&NOW));
+        if size == 0 || !now {
             return Ok(Bytes::new());
         }
         self.read_now(size)
@@ -147,7 +157,14 @@ impl Pollable for Stdin {
                 return;
             }
             self.shared.watch();
-            notified.await;
+            let mut cancelled = pin!(self.stop.cancelled());
+            let stopped = poll_fn(|context| match notified.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => cancelled.as_mut().poll(context).map(|()| true),
+            });
+            if stopped.await {
+                return self.stop.tell();
+            }
         }
     }
 }
@@ -168,7 +185,10 @@ impl Output {
             match (&*self.file).write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = &bytes[count..],
-                Err(error) => wait_or_fail(&self.file, PollFlags::OUT, error)?,
+                Err(error) if is_transient(&error) => {
+                    is_ready(&self.file, PollFlags::OUT, None);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -239,17 +259,10 @@ fn is_ready(file: &File, flags: PollFlags, timeout: Option<&Timespec>) -> bool {
     }
 }
 
-/// After a failed read or write: returns when it is worth another try. Somebody else may have made the descriptor
-/// non-blocking: that is a property of the open file, which is shared.
-fn wait_or_fail(file: &File, flags: PollFlags, error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        ErrorKind::Interrupted => Ok(()),
-        ErrorKind::WouldBlock => {
-            is_ready(file, flags, None);
-            Ok(())
-        }
-        _ => Err(error),
-    }
+/// Whether it is worth another try, once the file is ready. Somebody else may have made the descriptor non-blocking:
+/// that is a property of the open file, which is shared.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
 }
 
 /// A reader that went away is the end of the stream, as the guest's libc expects it.

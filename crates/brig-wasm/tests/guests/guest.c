@@ -90,9 +90,42 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(verb, "loop")) {
         volatile unsigned turns = 0;
+        puts("looping");
+        fflush(stdout);
         for (;;) turns++;
     }
     if (!strcmp(verb, "sleep")) return usleep(atoi(path) * 1000);
+    if (!strcmp(verb, "leave")) {
+        // Sleeps for a minute; woken before, it cleans up.
+        struct timespec before, after, minute = {60, 0};
+        puts("waiting");
+        fflush(stdout);
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        nanosleep(&minute, 0);
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        if (after.tv_sec - before.tv_sec >= 59) return failed("nobody woke it");
+        puts("leaving");
+        return 0;
+    }
+    if (!strcmp(verb, "tick")) {
+        for (;;) {
+            puts("tick");
+            fflush(stdout);
+            usleep(20000);
+        }
+    }
+    if (!strcmp(verb, "serve")) {
+        // Waits for its input to end, and then cleans up.
+        puts("waiting");
+        fflush(stdout);
+        if (!strcmp(path, "poll")) {
+            struct pollfd stdin_fd = {0, POLLIN, 0};
+            if (poll(&stdin_fd, 1, 60000) != 1) return failed("poll");
+        }
+        if (copy(0, 1)) return 1;
+        puts("leaving");
+        return 0;
+    }
     if (!strcmp(verb, "clock")) {
         struct timespec now;
         for (int i = 0; i < 100; i++) {

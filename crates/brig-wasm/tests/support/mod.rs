@@ -1,10 +1,11 @@
 //! Guests, compiled, and a way to run them in the real runner.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use brig_runtime::exit::ExitReport;
@@ -208,8 +209,13 @@ impl<'a> Run<'a> {
         self
     }
 
-    /// Runs it: a shell puts request and report on their descriptors.
+    /// Runs it to its end.
     pub(crate) fn go(&self) -> Ended {
+        self.start().end()
+    }
+
+    /// Starts it: a shell puts request and report on their descriptors.
+    pub(crate) fn start(&self) -> Started {
         let dir = tempfile::tempdir().unwrap();
         let (request, report) = (dir.path().join("request"), dir.path().join("report"));
         fs::write(&request, self.request.encode().unwrap()).unwrap();
@@ -229,13 +235,48 @@ impl<'a> Run<'a> {
             let _ = stdin.write_all(input.as_bytes());
             open.then_some(stdin)
         });
-        let output = child.wait_with_output().unwrap();
-        drop(writer.join().unwrap());
+        Started { child, writer, report, _dir: dir }
+    }
+}
+
+/// A guest that runs.
+#[derive(Debug)]
+pub(crate) struct Started {
+    child: Child,
+    writer: JoinHandle<Option<ChildStdin>>,
+    report: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Started {
+    /// Reads its first line.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let mut byte = [0];
+        while stdout.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn end(self) -> Ended {
+        let output = self.child.wait_with_output().unwrap();
+        drop(self.writer.join().unwrap());
         Ended {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            report: serde_json::from_slice(&fs::read(&report).unwrap()).ok(),
+            report: serde_json::from_slice(&fs::read(&self.report).unwrap()).ok(),
         }
     }
 }
