@@ -6,6 +6,8 @@
 )]
 #![cfg(all(feature = "engine", feature = "embed"))]
 
+#[path = "runner/invoke.rs"]
+mod invoke;
 #[path = "runner/stop.rs"]
 mod stop;
 mod support;

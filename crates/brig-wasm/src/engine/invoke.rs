@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use wasmtime::component::{Instance as ComponentInstance, Val as ComponentVal};
+use wasmtime::component::{Func, Instance as ComponentInstance, Type, Val as ComponentVal};
 use wasmtime::{Instance, Store, Val, ValType};
 
 use super::ending::Failure;
@@ -34,37 +34,75 @@ pub(super) async fn module(
     }
 }
 
-/// Calls a component's function. Without arguments: their notation isn't understood here.
+/// Calls a component's function, with arguments in the notation of WAVE, and prints what it returns in the same.
 pub(super) async fn component(
     store: &mut Store<Host>,
     instance: &ComponentInstance,
     invoke: &Invoke,
 ) -> Result<u8, Failure> {
-    let function = instance
-        .get_func(&mut *store, &invoke.export)
+    let function = exported(store, instance, &invoke.export)
         .ok_or_else(|| Failure::NoExport { export: invoke.export.clone() })?;
     let kind = function.ty(&*store);
-    if kind.params().len() > 0 || !invoke.args.is_empty() {
-        let problem = "functions of components are called without arguments".into();
-        return Err(Failure::Arguments { export: invoke.export.clone(), problem });
-    }
+    let args = component_arguments(invoke, &kind.params().collect::<Vec<_>>())?;
     let mut results = vec![ComponentVal::Bool(false); kind.results().len()];
-    match function.call_async(&mut *store, &[], &mut results).await {
-        Ok(()) => {
-            // What a command would exit with.
-            let failed = matches!(results.first(), Some(ComponentVal::Result(Err(_))));
-            print(results.iter().filter_map(component_word))?;
-            Ok(u8::from(failed))
-        }
+    match function.call_async(&mut *store, &args, &mut results).await {
+        Ok(()) => answer(results.first()),
         Err(source) => Err(guest(store, source)),
     }
 }
 
+/// A function of the component, or `interface#function`.
+fn exported(store: &mut Store<Host>, instance: &ComponentInstance, export: &str) -> Option<Func> {
+    let Some((interface, function)) = export.split_once('#') else {
+        return instance.get_func(store, export);
+    };
+    let (_, interface) = instance.get_export(&mut *store, None, interface)?;
+    let (_, function) = instance.get_export(&mut *store, Some(&interface), function)?;
+    instance.get_func(store, function)
+}
+
+/// A result is what a command would end with: its value goes to the one stream or the other, and into the exit code.
+fn answer(value: Option<&ComponentVal>) -> Result<u8, Failure> {
+    match value {
+        Some(ComponentVal::Result(Ok(value))) => print(value.as_deref().map(component_word)),
+        Some(ComponentVal::Result(Err(value))) => {
+            print_to(std::io::stderr(), value.as_deref().map(component_word))?;
+            Ok(1)
+        }
+        value => print(value.map(component_word)),
+    }
+}
+
+fn component_arguments(invoke: &Invoke, kinds: &[(&str, Type)]) -> Result<Vec<ComponentVal>, Failure> {
+    check_count(invoke, kinds.len())?;
+    let value = |((name, kind), text): (&(&str, Type), &String)| {
+        component_argument(kind, text).map_err(|problem| {
+            let problem = format!("`{text}` isn't what it takes as `{name}`: {problem}");
+            Failure::Arguments { export: invoke.export.clone(), problem }
+        })
+    };
+    kinds.iter().zip(&invoke.args).map(value).collect()
+}
+
+/// A string needs no quotes of its own: whoever calls has a shell's already.
+fn component_argument(kind: &Type, text: &str) -> wasmtime::Result<ComponentVal> {
+    match kind {
+        Type::String if !text.starts_with('"') => Ok(ComponentVal::String(text.into())),
+        kind => ComponentVal::from_wave(kind, text),
+    }
+}
+
+fn check_count(invoke: &Invoke, count: usize) -> Result<(), Failure> {
+    if count == invoke.args.len() {
+        return Ok(());
+    }
+    let problem = format!("it takes {count} arguments, not {}", invoke.args.len());
+    Err(Failure::Arguments { export: invoke.export.clone(), problem })
+}
+
 fn arguments(invoke: &Invoke, kinds: Vec<ValType>) -> Result<Vec<Val>, Failure> {
     let failed = |problem| Failure::Arguments { export: invoke.export.clone(), problem };
-    if kinds.len() != invoke.args.len() {
-        return Err(failed(format!("it takes {} arguments, not {}", kinds.len(), invoke.args.len())));
-    }
+    check_count(invoke, kinds.len())?;
     let value = |(kind, text): (&ValType, &String)| {
         argument(kind, text).ok_or_else(|| failed(format!("`{text}` isn't of the type {kind}")))
     };
@@ -99,30 +137,21 @@ fn word(value: &Val) -> String {
     }
 }
 
-/// The result of a command has a code and no word.
-fn component_word(value: &ComponentVal) -> Option<String> {
+/// A string is printed as it is.
+fn component_word(value: &ComponentVal) -> String {
     match value {
-        ComponentVal::Result(_) => None,
-        ComponentVal::Bool(value) => Some(value.to_string()),
-        ComponentVal::S8(value) => Some(value.to_string()),
-        ComponentVal::U8(value) => Some(value.to_string()),
-        ComponentVal::S16(value) => Some(value.to_string()),
-        ComponentVal::U16(value) => Some(value.to_string()),
-        ComponentVal::S32(value) => Some(value.to_string()),
-        ComponentVal::U32(value) => Some(value.to_string()),
-        ComponentVal::S64(value) => Some(value.to_string()),
-        ComponentVal::U64(value) => Some(value.to_string()),
-        ComponentVal::Float32(value) => Some(value.to_string()),
-        ComponentVal::Float64(value) => Some(value.to_string()),
-        ComponentVal::Char(value) => Some(value.to_string()),
-        ComponentVal::String(value) => Some(value.clone()),
-        other => Some(format!("{other:?}")),
+        ComponentVal::String(text) => text.clone(),
+        // What has no notation (a resource) is told by its kind.
+        value => value.to_wave().unwrap_or_else(|_| format!("{value:?}")),
     }
 }
 
-fn print(words: impl Iterator<Item = String>) -> Result<u8, Failure> {
-    let text: String = words.map(|word| word + "\n").collect();
-    let mut out = std::io::stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|source| Failure::Stdio { source })?;
+fn print(words: impl IntoIterator<Item = String>) -> Result<u8, Failure> {
+    print_to(std::io::stdout(), words)?;
     Ok(0)
+}
+
+fn print_to(mut out: impl Write, words: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    let text: String = words.into_iter().map(|word| word + "\n").collect();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|source| Failure::Stdio { source })
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use brig_runtime::exit::ExitReport;
 use brig_wasm::request::REQUEST_VERSION;
 use brig_wasm::{
-    COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, CompileRequest, Form, Preopen, RunRequest,
+    COMPILE_MEMORY, COMPILE_TIMEOUT, CompileError, CompileRequest, Form, Invoke, Preopen, RunRequest,
     compile_in_child,
 };
 use tempfile::TempDir;
@@ -196,6 +196,12 @@ impl<'a> Run<'a> {
 
     pub(crate) fn timeout(mut self, millis: u64) -> Self {
         self.request.timeout_ms = Some(millis);
+        self
+    }
+
+    pub(crate) fn invoke(mut self, call: &[&str]) -> Self {
+        let (export, args) = (call[0].into(), call[1..].iter().map(ToString::to_string).collect());
+        self.request.invoke = Some(Invoke { export, args });
         self
     }
 
