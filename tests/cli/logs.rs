@@ -91,6 +91,39 @@ fn drivers_keep_what_they_say() {
 }
 
 #[test]
+fn records_say_what_they_are_asked_to() {
+    let env = need!(with_busybox());
+    let hello = env.write("hello.wasm", Guest::TINY.module().unwrap());
+    let options = [
+        "labels=team,none",
+        "labels-regex=^org[.]",
+        "env=MODE",
+        "env-regex=^X_",
+        "tag={{.Name}} {{.DaemonName}}",
+    ];
+    let options: Vec<&str> = options.iter().flat_map(|option| ["--log-opt", option]).collect();
+    let said =
+        ["-l", "team=a b", "-l", "org.x=ü", "-l", "other=1", "-e", "MODE=1", "-e", "X_A=,", "-e", "Y=2"];
+    let details = "MODE=1,X_A=%2C,org.x=%C3%BC,tag=NAME+brig,team=a+b ";
+    for (name, image, args) in
+        [("linux", "busybox", &["echo", "hello from wat"][..]), ("wasm", hello.to_str().unwrap(), &[])]
+    {
+        let _ = env
+            .brig(&[&["run", "--name", name], &options[..], &said[..], &[image], args].concat())
+            .success()
+            .prints("hello from wat\n");
+        let expected = details.replace("NAME", name) + "hello from wat\n";
+        let _ = env.brig(&["logs", "--details", name]).success().prints(&expected);
+        let _ = env.brig(&["logs", name]).success().prints("hello from wat\n");
+        let shown = env.brig(&["logs", "--details", "-t", name]).success().stdout;
+        assert_eq!(shown.split_once(' ').unwrap().1, expected);
+        let _ = env.brig(&["logs", "--details", "-n", "0", name]).success().prints("");
+    }
+    let _ = env.brig(&["run", "--name", "plain", "busybox", "echo", "x"]).success();
+    let _ = env.brig(&["logs", "--details", "plain"]).success().prints(" x\n");
+}
+
+#[test]
 fn what_isnt_there_is_refused() {
     let env = need!(with_busybox());
     for (flags, says) in [
@@ -98,8 +131,16 @@ fn what_isnt_there_is_refused() {
         (&["--log-opt", "max-size"], "KEY=VALUE"),
         (&["--log-opt", "max-file=0"], "max-file cannot be less than 1"),
         (&["--log-opt", "max-size=0"], "max-size must be a positive number"),
-        (&["--log-opt", "labels=a"], "unknown log opt `labels` for json-file log driver"),
-        (&["--log-opt", "compress=true"], "compressed"),
+        (&["--log-opt", "lables=a"], "unknown log opt `lables` for json-file log driver"),
+        (
+            &["--log-driver", "local", "--log-opt", "labels=a"],
+            "unknown log opt `labels` for local log driver",
+        ),
+        (&["--log-opt", "labels-regex=("], "invalid log opt `labels-regex=(`"),
+        (&["--log-opt", "tag={{.Nam}}"], "`.Nam` isn't known"),
+        (&["--log-opt", "compress=true"], "compress cannot be true when max-file is less than 2"),
+        (&["--log-opt", "mode=fast"], "blocking and non-blocking"),
+        (&["--log-opt", "max-buffer-size=1m"], "only supported with `mode=non-blocking`"),
     ] {
         let _ = env.brig(&[&["run", "--rm"], flags, &["busybox", "true"]].concat()).exits(125).says(says);
     }

@@ -1,5 +1,6 @@
 //! `logs`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -21,6 +22,9 @@ pub(crate) struct Logs {
     /// Go on as it prints
     #[arg(short, long)]
     follow: bool,
+    /// Print what `--log-opt labels`, `env` and `tag` put beside each line
+    #[arg(long)]
+    details: bool,
     /// Print the time of each line
     #[arg(short, long)]
     timestamps: bool,
@@ -46,7 +50,7 @@ impl Logs {
             since: self.since.as_deref().map(moment).transpose()?,
             until: self.until.as_deref().map(moment).transpose()?,
         };
-        let mut printer = Printer::new(self.timestamps);
+        let mut printer = Printer::new(self.timestamps, self.details);
         engine.logs_to(&self.container, &options, &mut printer)?;
         printer.failure.map_or(Ok(ExitCode::SUCCESS), Err)
     }
@@ -55,6 +59,7 @@ impl Logs {
 /// Writes each record to the stream that it came from, many at once.
 struct Printer {
     timestamps: bool,
+    details: bool,
     stream: LogStream,
     /// What goes to that stream next. Before the other one gets anything this is written, so that their order stays.
     waiting: Vec<u8>,
@@ -64,8 +69,9 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(timestamps: bool) -> Self {
-        Self { timestamps, stream: LogStream::Stdout, waiting: Vec::new(), shown: None, failure: None }
+    fn new(timestamps: bool, details: bool) -> Self {
+        let (stream, waiting) = (LogStream::Stdout, Vec::new());
+        Self { timestamps, details, stream, waiting, shown: None, failure: None }
     }
 
     fn put_time(&mut self, time: Timestamp) {
@@ -99,6 +105,9 @@ impl LogSink for Printer {
         if self.timestamps {
             self.put_time(record.time);
         }
+        if self.details {
+            self.waiting.extend_from_slice(details(&record.attrs).as_bytes());
+        }
         self.waiting.extend_from_slice(record.text.as_bytes());
         ControlFlow::Continue(())
     }
@@ -106,6 +115,25 @@ impl LogSink for Printer {
     fn caught_up(&mut self) -> ControlFlow<()> {
         self.write()
     }
+}
+
+/// docker's `key=value,key2=value2 `, as in a URL's query; a space where there is nothing.
+fn details(attrs: &BTreeMap<String, String>) -> String {
+    let pairs = attrs.iter().map(|(key, value)| format!("{}={}", query_escaped(key), query_escaped(value)));
+    pairs.collect::<Vec<_>>().join(",") + " "
+}
+
+/// As Go's `url.QueryEscape`.
+fn query_escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(byte.into()),
+            b' ' => escaped.push('+'),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }
 
 fn write(stream: LogStream, bytes: &[u8]) -> Result<()> {
@@ -140,6 +168,13 @@ fn tail(text: &str) -> Result<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn details_are_as_in_a_query() {
+        let attrs = [("b", "ü&,="), ("a.b-c_d~", "x y")].map(|(key, value)| (key.into(), value.into()));
+        assert_eq!(details(&attrs.into()), "a.b-c_d~=x+y,b=%C3%BC%26%2C%3D ");
+        assert_eq!(details(&BTreeMap::new()), " ");
+    }
 
     #[test]
     fn how_many_lines_of_a_log() {

@@ -13,6 +13,18 @@ const MAX_FILES: usize = 10_000;
 
 const SIGNALS: &[&str] =
     &["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH"];
+const LOG_OPTIONS: &[&str] = &[
+    "compress=",
+    "env=",
+    "env-regex=",
+    "labels=",
+    "labels-regex=",
+    "max-buffer-size=",
+    "max-file=",
+    "max-size=",
+    "mode=",
+    "tag=",
+];
 const PLATFORMS: &[&str] = &["linux/amd64", "linux/arm64", "wasi/wasm"];
 const CAPABILITIES: &[&str] = &[
     "ALL",
@@ -128,7 +140,7 @@ fn flag(line: &Line<'_>, arg: &Arg, typed: &str) -> Answer {
         "runtime" => words(&["linux", "wasm"]),
         "signal" | "stop-signal" => words(SIGNALS),
         "log-driver" => words(&["json-file", "local", "journald", "none"]),
-        "log-opt" => keys(&["max-size=", "max-file="]),
+        "log-opt" => keys(LOG_OPTIONS),
         "restart" => words(&["no", "on-failure", "always", "unless-stopped"]),
         "cap-add" | "cap-drop" => words(CAPABILITIES),
         "ulimit" => keys(ULIMITS),

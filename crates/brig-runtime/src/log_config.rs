@@ -11,6 +11,15 @@ use crate::plan::LogPlan;
 const JSON_FILE: &str = "json-file";
 /// docker's limits of the driver `local`: bytes of a file, and files.
 const LOCAL: (u64, u32) = (20_000_000, 5);
+/// The options of files.
+const FILE: &[&str] = &["max-size", "max-file", "compress"];
+/// The options about what each record says beside its text.
+const ATTRS: &[&str] = &["labels", "labels-regex", "env", "env-regex", "tag"];
+/// The options about a log that is slow.
+const DELIVERY: &[&str] = &["mode", MAX_BUFFER];
+const MAX_BUFFER: &str = "max-buffer-size";
+/// docker's `max-buffer-size`, in bytes.
+const DEFAULT_BUFFER: u64 = 1_000_000;
 
 /// A log driver and its options, as given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +42,14 @@ pub enum LogConfigError {
         driver: String,
     },
     /// The driver has no such option.
-    #[error("unknown log opt `{name}` for {driver} log driver: {there}")]
+    #[error("unknown log opt `{name}` for {driver} log driver: the options are {there}")]
     Option {
         /// The driver.
         driver: String,
         /// The option.
         name: String,
         /// What there is.
-        there: &'static str,
+        there: String,
     },
     /// The option's value means nothing.
     #[error("invalid log opt `{name}={value}`: {problem}")]
@@ -71,45 +80,88 @@ impl LogConfig {
         matches!(self.driver.as_str(), JSON_FILE | "local")
     }
 
-    /// What the supervisor is told; `None` for keeping nothing.
+    /// What the supervisor is told; `None` for keeping nothing. What the container says in each record (`labels`, `env`,
+    /// `tag`) isn't in it yet.
     ///
-    /// The driver `local` is a json-file with docker's limits for it.
+    /// The driver `local` is a json-file with docker's limits for it, compressed.
     pub fn plan(&self) -> Result<Option<LogPlan>, LogConfigError> {
         match self.driver.as_str() {
-            JSON_FILE => Ok(Some(self.file(None, 1)?)),
-            "local" => Ok(Some(self.file(Some(LOCAL.0), LOCAL.1)?)),
-            "journald" => self.none_but_mode().map(|()| Some(LogPlan::Journald)),
-            "none" => self.none_but_mode().map(|()| None),
+            JSON_FILE => {
+                self.only(&[FILE, ATTRS, DELIVERY])?;
+                self.file(None, 1, false).map(Some)
+            }
+            "local" => {
+                self.only(&[FILE, DELIVERY])?;
+                self.file(Some(LOCAL.0), LOCAL.1, true).map(Some)
+            }
+            "journald" => {
+                self.only(&[ATTRS, DELIVERY])?;
+                let max_buffer = self.max_buffer()?;
+                Ok(Some(LogPlan::Journald { tag: None, fields: Vec::new(), max_buffer }))
+            }
+            "none" => {
+                self.only(&[DELIVERY])?;
+                self.max_buffer().map(|_| None)
+            }
             driver => Err(LogConfigError::Driver { driver: driver.into() }),
         }
     }
 
-    fn file(&self, mut max_size: Option<u64>, mut max_files: u32) -> Result<LogPlan, LogConfigError> {
+    /// An option's value, if it says something.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn file(
+        &self,
+        mut max_size: Option<u64>,
+        mut max_files: u32,
+        mut compress: bool,
+    ) -> Result<LogPlan, LogConfigError> {
         for (name, value) in &self.options {
             match name.as_str() {
                 "max-size" => max_size = Some(size(name, value)?),
                 "max-file" => max_files = files(name, value)?,
-                "compress" if value == "false" => {}
-                "compress" => return Err(invalid(name, value, "rotated logs aren't compressed here")),
-                "mode" => blocking(name, value)?,
-                _ => return Err(self.unknown(name, "the options are max-size, max-file and mode=blocking")),
+                "compress" => compress = boolean(name, value)?,
+                _ => {}
             }
         }
-        Ok(LogPlan::File { max_size, max_files })
-    }
-
-    fn none_but_mode(&self) -> Result<(), LogConfigError> {
-        for (name, value) in &self.options {
-            match name.as_str() {
-                "mode" => blocking(name, value)?,
-                _ => return Err(self.unknown(name, "the option is mode=blocking")),
-            }
+        // Each write goes to the file at once: there is nothing that could hold the container up, and no buffer.
+        self.max_buffer()?;
+        if compress && (max_files < 2 || max_size.is_none()) {
+            let problem = "compress cannot be true when max-file is less than 2 or max-size is not set";
+            return Err(invalid("compress", "true", problem));
         }
-        Ok(())
+        Ok(LogPlan::File { max_size, max_files, compress, attrs: String::new() })
     }
 
-    fn unknown(&self, name: &str, there: &'static str) -> LogConfigError {
-        LogConfigError::Option { driver: self.driver.clone(), name: name.into(), there }
+    /// How much may wait for a log that is slow, in bytes; `None` where the container waits for it.
+    fn max_buffer(&self) -> Result<Option<u64>, LogConfigError> {
+        let nonblocking = match self.options.get("mode").map_or("", String::as_str) {
+            "" | "blocking" => false,
+            "non-blocking" => true,
+            mode => return Err(invalid("mode", mode, "the modes are blocking and non-blocking")),
+        };
+        match self.options.get(MAX_BUFFER) {
+            Some(value) if !nonblocking => {
+                Err(invalid(MAX_BUFFER, value, "it is only supported with `mode=non-blocking`"))
+            }
+            Some(value) => binary_size(MAX_BUFFER, value).map(Some),
+            None => Ok(nonblocking.then_some(DEFAULT_BUFFER)),
+        }
+    }
+
+    /// Refuses options that the driver hasn't got.
+    fn only(&self, groups: &[&[&str]]) -> Result<(), LogConfigError> {
+        let there = || groups.iter().copied().flatten().copied();
+        match self.options.keys().find(|name| there().all(|known| known != name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(LogConfigError::Option {
+                driver: self.driver.clone(),
+                name: name.clone(),
+                there: there().collect::<Vec<_>>().join(", "),
+            }),
+        }
     }
 }
 
@@ -117,26 +169,38 @@ fn invalid(name: &str, value: &str, problem: &str) -> LogConfigError {
     LogConfigError::Value { name: name.into(), value: value.into(), problem: problem.into() }
 }
 
-fn blocking(name: &str, value: &str) -> Result<(), LogConfigError> {
+/// The words that Go's `strconv.ParseBool` takes.
+fn boolean(name: &str, value: &str) -> Result<bool, LogConfigError> {
     match value {
-        "blocking" => Ok(()),
-        _ => Err(invalid(name, value, "output is only delivered `blocking`")),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(invalid(name, value, "give `true` or `false`")),
     }
+}
+
+/// Sizes of memory have binary units in docker, with the same names.
+fn binary_size(name: &str, value: &str) -> Result<u64, LogConfigError> {
+    scaled(name, value, 1024)
 }
 
 /// docker's decimal units: `10m` are ten million bytes.
 fn size(name: &str, value: &str) -> Result<u64, LogConfigError> {
+    scaled(name, value, 1000)
+}
+
+fn scaled(name: &str, value: &str, kilo: u64) -> Result<u64, LogConfigError> {
     let wrong = || {
-        invalid(name, value, "max-size must be a positive number, with k, m or g where it is so many bytes")
+        let problem = format!("{name} must be a positive number, with k, m or g where it is so many bytes");
+        invalid(name, value, &problem)
     };
     let text = value.trim().to_ascii_lowercase();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor: u64 = match text[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
         "" => 1,
-        "k" => 1_000,
-        "m" => 1_000_000,
-        "g" => 1_000_000_000,
-        "t" => 1_000_000_000_000,
+        "k" => kilo,
+        "m" => kilo.pow(2),
+        "g" => kilo.pow(3),
+        "t" => kilo.pow(4),
         _ => return Err(wrong()),
     };
     let (whole, fraction) = digits.trim_end().split_once('.').unwrap_or((digits.trim_end(), ""));
@@ -168,7 +232,21 @@ mod tests {
     }
 
     fn file(max_size: impl Into<Option<u64>>, max_files: u32) -> Result<Option<LogPlan>, String> {
-        Ok(Some(LogPlan::File { max_size: max_size.into(), max_files }))
+        Ok(Some(LogPlan::File {
+            max_size: max_size.into(),
+            max_files,
+            compress: false,
+            attrs: String::new(),
+        }))
+    }
+
+    fn compressed(max_size: u64, max_files: u32) -> Result<Option<LogPlan>, String> {
+        let max_size = Some(max_size);
+        Ok(Some(LogPlan::File { max_size, max_files, compress: true, attrs: String::new() }))
+    }
+
+    fn journald(max_buffer: Option<u64>) -> Result<Option<LogPlan>, String> {
+        Ok(Some(LogPlan::Journald { tag: None, fields: Vec::new(), max_buffer }))
     }
 
     #[test]
@@ -176,10 +254,25 @@ mod tests {
         assert_eq!(LogConfig::default().plan(), Ok(file(None, 1).unwrap()));
         assert_eq!(plan("json-file", &[("max-size", "10m"), ("max-file", "3")]), file(10_000_000, 3));
         assert_eq!(plan("json-file", &[("mode", "blocking"), ("compress", "false")]), file(None, 1));
-        assert_eq!(plan("local", &[]), file(20_000_000, 5));
-        assert_eq!(plan("local", &[("max-file", "2")]), file(20_000_000, 2));
+        assert_eq!(plan("local", &[]), compressed(20_000_000, 5));
+        assert_eq!(plan("local", &[("max-file", "2")]), compressed(20_000_000, 2));
+        assert_eq!(plan("local", &[("max-file", "1"), ("compress", "0")]), file(20_000_000, 1));
+        assert_eq!(
+            plan("json-file", &[("max-size", "1k"), ("max-file", "2"), ("compress", "true")]),
+            compressed(1000, 2)
+        );
         assert_eq!(plan("none", &[]), Ok(None));
-        assert_eq!(plan("journald", &[]), Ok(Some(LogPlan::Journald)));
+        assert_eq!(plan("journald", &[]), journald(None));
+    }
+
+    #[test]
+    fn slow_logs() {
+        assert_eq!(plan("journald", &[("mode", "blocking")]), journald(None));
+        assert_eq!(plan("journald", &[("mode", "non-blocking")]), journald(Some(1_000_000)));
+        let options = [("mode", "non-blocking"), ("max-buffer-size", "4m")];
+        assert_eq!(plan("journald", &options), journald(Some(4 * 1024 * 1024)));
+        assert_eq!(plan("json-file", &options), file(None, 1));
+        assert_eq!(plan("none", &options), Ok(None));
     }
 
     #[test]
@@ -208,8 +301,13 @@ mod tests {
             ("json-file", Some(("max-file", "0")), "max-file cannot be less than 1"),
             ("json-file", Some(("max-file", "501")), "up to 500"),
             ("json-file", Some(("max-file", "many")), "up to 500"),
-            ("json-file", Some(("compress", "true")), "compressed"),
-            ("local", Some(("mode", "non-blocking")), "blocking"),
+            ("json-file", Some(("compress", "true")), "compress cannot be true when max-file"),
+            ("json-file", Some(("compress", "yes")), "give `true` or `false`"),
+            ("local", Some(("max-file", "1")), "compress cannot be true"),
+            ("local", Some(("mode", "fast")), "blocking and non-blocking"),
+            ("local", Some(("tag", "x")), "unknown log opt `tag` for local log driver"),
+            ("journald", Some(("max-buffer-size", "1m")), "only supported with `mode=non-blocking`"),
+            ("journald", Some(("max-size", "1m")), "the options are labels, labels-regex, env"),
             ("none", Some(("max-size", "1m")), "unknown log opt `max-size` for none log driver"),
         ] {
             let error = plan(driver, option.as_slice()).unwrap_err();

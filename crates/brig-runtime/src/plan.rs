@@ -21,7 +21,7 @@ pub use crate::payload::{
 };
 
 /// The version of the encoding; helper and library must have the same.
-pub const PLAN_VERSION: u32 = 6;
+pub const PLAN_VERSION: u32 = 7;
 
 /// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
 pub const REPORT_FD: i32 = 3;
@@ -104,9 +104,21 @@ pub enum LogPlan {
         max_size: Option<u64>,
         /// How many files there may be, with the one that is written.
         max_files: u32,
+        /// Whether files that were rotated away are compressed.
+        compress: bool,
+        /// What each record says of the container: a JSON object, or nothing.
+        attrs: String,
     },
     /// In the host's journal.
-    Journald,
+    Journald {
+        /// What the container is called there; without one, by its short id.
+        tag: Option<String>,
+        /// What each record says of the container, by names that journald takes.
+        fields: Vec<(String, String)>,
+        /// How many bytes may wait for a journal that is slow, before records are dropped. Without it the container
+        /// waits.
+        max_buffer: Option<u64>,
+    },
 }
 
 impl Plan {

@@ -11,7 +11,7 @@ pub(crate) struct LogFlags {
     /// Where output is kept: json-file, local, journald or none
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
-    /// Options of the log driver: max-size=10m, max-file=3
+    /// Options of the log driver: max-size=10m, max-file=3, compress=true, labels=NAME,…, env=NAME,…, tag={{.Name}}, …
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 }

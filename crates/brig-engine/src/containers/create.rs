@@ -214,6 +214,8 @@ impl Engine {
                 spec.wasm = Some(self.container_module(&spec, source)?);
             }
         }
+        // Now that it has all that a record of the log may say.
+        super::log::plan(&spec)?;
         Ok(spec)
     }
 

@@ -12,6 +12,7 @@ mod health;
 mod life;
 #[cfg(feature = "linux")]
 mod linux;
+mod log;
 mod options;
 mod processes;
 mod prune;

@@ -109,7 +109,7 @@ impl Engine {
             attach: attach.is_some(),
             stdin_open: spec.stdin_open,
             tty: spec.tty.then(|| attach.and_then(|attach| attach.size).unwrap_or((24, 80))),
-            log: spec.log.plan()?,
+            log: super::log::plan(spec)?,
             timeout_ms: spec.limits.timeout_ms,
             stop_signal: spec.stop_signal,
             stop_grace_ms: u64::try_from(own_grace(spec).as_millis()).unwrap_or(u64::MAX),

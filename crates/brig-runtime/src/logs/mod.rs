@@ -21,7 +21,7 @@ mod tests;
 mod watch;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,9 @@ pub struct LogRecord<'a> {
     pub text: Cow<'a, str>,
     /// Where it was written to.
     pub stream: LogStream,
+    /// What the record says of its container (`--log-opt labels`, `env`, `tag`).
+    #[serde(default)]
+    pub attrs: BTreeMap<String, String>,
     /// When.
     pub time: Timestamp,
 }

@@ -1,7 +1,8 @@
 //! One line of a log. The shape that the supervisor writes is read by looking at its two ends; whatever else is JSON
-//! of these fields, too.
+//! of these fields, too: records with `attrs` among it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::{LogRecord, LogStream};
 use crate::time::Timestamp;
@@ -25,7 +26,9 @@ impl Parser {
     /// The record of this line, if it is one.
     pub(super) fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<LogRecord<'a>> {
         match self.known_shape(line) {
-            Some((stream, time)) => Some(LogRecord { text: Cow::Borrowed(&self.text), stream, time }),
+            Some((stream, time)) => {
+                Some(LogRecord { text: Cow::Borrowed(&self.text), stream, attrs: BTreeMap::new(), time })
+            }
             None => serde_json::from_slice(line).ok(),
         }
     }

@@ -97,6 +97,7 @@ fn damaged_and_overlong_lines_are_passed_over_and_counted() {
 fn shown_with_and_without_time() {
     let record = LogRecord {
         text: "a\n".into(),
+        attrs: BTreeMap::new(),
         stream: LogStream::Stdout,
         time: "2026-01-01T00:00:00.5Z".parse().unwrap(),
     };

@@ -75,10 +75,12 @@ impl Log {
     pub(super) fn open(plan: &SupervisorPlan) -> io::Result<Option<Self>> {
         let sink = match &plan.log {
             None => return Ok(None),
-            Some(LogPlan::File { max_size, max_files }) => {
-                Sink::File(FileLog::open(&plan.dir.join("log"), *max_size, *max_files)?)
+            Some(LogPlan::File { max_size, max_files, compress: _, attrs }) => {
+                Sink::File(FileLog::open(&plan.dir.join("log"), *max_size, *max_files, attrs)?)
             }
-            Some(LogPlan::Journald) => Sink::Journald(Journald::connect(plan)?),
+            Some(LogPlan::Journald { tag, fields, max_buffer: _ }) => {
+                Sink::Journald(Journald::connect(plan, tag.as_deref(), fields)?)
+            }
         };
         Ok(Some(Self { sink, unfinished: [Vec::new(), Vec::new()] }))
     }
@@ -171,7 +173,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Log {
-        let sink = Sink::File(FileLog::open(path, None, 1).unwrap());
+        let sink = Sink::File(FileLog::open(path, None, 1, "").unwrap());
         Log { sink, unfinished: [Vec::new(), Vec::new()] }
     }
 

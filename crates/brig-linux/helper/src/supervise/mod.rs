@@ -68,7 +68,7 @@ fn born(first: &UnixStream) -> Result<Server, StepError> {
 fn open_log(plan: &SupervisorPlan) -> Result<Option<Log>, StepError> {
     let path = plan.dir.join("log");
     let path = match plan.log {
-        Some(LogPlan::Journald) => None,
+        Some(LogPlan::Journald { .. }) => None,
         _ => Some(path.as_path()),
     };
     Log::open(plan).map_err(|error| step("open the log", path, &error))

@@ -59,7 +59,7 @@ impl Container {
             attach: false,
             stdin_open: false,
             tty: None,
-            log: Some(LogPlan::File { max_size: None, max_files: 1 }),
+            log: Some(LogPlan::File { max_size: None, max_files: 1, compress: false, attrs: String::new() }),
             timeout_ms: None,
             stop_signal: libc::SIGTERM,
             auto_remove: false,

@@ -32,12 +32,14 @@ pub(super) struct FileLog {
     max_size: Option<u64>,
     full_at: u64,
     max_files: u32,
+    /// What stands between a record's stream and its time.
+    attrs: Vec<u8>,
     not_rotated: Option<io::Error>,
 }
 
 impl FileLog {
-    /// Opens or makes the log. A half record that a crash left is cut off by a line feed.
-    pub(super) fn open(path: &Path, max_size: Option<u64>, max_files: u32) -> io::Result<Self> {
+    /// Opens or makes the log, in which each record has these attributes (JSON, or nothing). A half record that a crash left is cut off by a line feed.
+    pub(super) fn open(path: &Path, max_size: Option<u64>, max_files: u32, attrs: &str) -> io::Result<Self> {
         let mut file = options().append(true).open(path)?;
         let mut length = file.metadata()?.len();
         if length > 0 && !ends_a_line(&file, length)? {
@@ -46,7 +48,9 @@ impl FileLog {
         }
         let full_at = max_size.unwrap_or(u64::MAX);
         let path = path.to_owned();
-        Ok(Self { path, file, length, batch: Vec::new(), max_size, full_at, max_files, not_rotated: None })
+        let attrs = if attrs.is_empty() { Vec::new() } else { format!(r#","attrs":{attrs}"#).into_bytes() };
+        let (batch, not_rotated) = (Vec::new(), None);
+        Ok(Self { path, file, length, batch, max_size, full_at, max_files, attrs, not_rotated })
     }
 
     /// Takes a record, which is written with the next ones, or by [`FileLog::flush`].
@@ -59,7 +63,9 @@ impl FileLog {
         escape(&mut self.batch, text);
         self.batch.extend_from_slice(br#"","stream":""#);
         self.batch.extend_from_slice(stream.name().as_bytes());
-        self.batch.extend_from_slice(br#"","time":""#);
+        self.batch.push(b'"');
+        self.batch.extend_from_slice(&self.attrs);
+        self.batch.extend_from_slice(br#","time":""#);
         self.batch.extend_from_slice(time.as_bytes());
         self.batch.extend_from_slice(b"\"}\n");
         if self.batch.len() >= BATCH { self.write().map_err(LogTrouble::Missing) } else { Ok(()) }
@@ -194,7 +200,7 @@ mod tests {
     const TIME: &str = "2026-01-02T03:04:05.000000006Z";
 
     fn open(path: &Path, max_size: u64, max_files: u32) -> FileLog {
-        FileLog::open(path, Some(max_size), max_files).unwrap()
+        FileLog::open(path, Some(max_size), max_files, "").unwrap()
     }
 
     fn say(log: &mut FileLog, numbers: std::ops::Range<u32>) {
@@ -248,6 +254,17 @@ mod tests {
         assert_eq!(numbers(&path), (30..60).collect::<Vec<_>>());
         say(&mut log, 60..61);
         assert_eq!(numbers(&path), (40..61).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn records_have_their_attributes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = FileLog::open(&path, None, 1, r#"{"a":"b\"c"}"#).unwrap();
+        say(&mut log, 7..8);
+        let expected = r#"{"log":"0007\n","stream":"stdout","attrs":{"a":"b\"c"},"time":"2026-01-02T03:04:05.000000006Z"}"#;
+        assert_eq!(fs::read_to_string(&path).unwrap().trim_end(), expected);
+        assert_eq!(numbers(&path), [7]);
     }
 
     #[test]

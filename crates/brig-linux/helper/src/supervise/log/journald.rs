@@ -26,27 +26,38 @@ pub(super) struct Journald {
 }
 
 impl Journald {
-    /// Connects to the host's journal.
-    pub(super) fn connect(plan: &SupervisorPlan) -> io::Result<Self> {
-        Self::connect_to(Path::new(SOCKET), plan)
+    /// Connects to the host's journal, for records of the container with this tag and these fields of its own.
+    pub(super) fn connect(
+        plan: &SupervisorPlan,
+        tag: Option<&str>,
+        fields: &[(String, String)],
+    ) -> io::Result<Self> {
+        Self::connect_to(Path::new(SOCKET), plan, tag, fields)
     }
 
-    fn connect_to(path: &Path, plan: &SupervisorPlan) -> io::Result<Self> {
+    fn connect_to(
+        path: &Path,
+        plan: &SupervisorPlan,
+        tag: Option<&str>,
+        fields: &[(String, String)],
+    ) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let short = plan.id.get(..12).unwrap_or(&plan.id);
+        let tag = tag.unwrap_or(short);
         let mut common = Vec::new();
         for (name, value) in [
             ("CONTAINER_ID", short),
             ("CONTAINER_ID_FULL", plan.id.as_str()),
             ("CONTAINER_NAME", plan.name.as_str()),
-            ("CONTAINER_TAG", short),
+            ("CONTAINER_TAG", tag),
             ("IMAGE_NAME", plan.image.as_str()),
-            ("SYSLOG_IDENTIFIER", short),
+            ("SYSLOG_IDENTIFIER", tag),
         ] {
             field(&mut common, name, value.as_bytes());
         }
+        fields.iter().for_each(|(name, value)| field(&mut common, name, value.as_bytes()));
         Ok(Self { socket, common, datagram: Vec::new() })
     }
 
@@ -98,7 +109,8 @@ mod tests {
         let server = UnixDatagram::bind(&path).unwrap();
         let plan =
             SupervisorPlan { id: "0123456789abcdef".into(), name: "web".into(), ..SupervisorPlan::default() };
-        let mut journal = Journald::connect_to(&path, &plan).unwrap();
+        let own = [("MY_LABEL".to_owned(), "x".to_owned())];
+        let mut journal = Journald::connect_to(&path, &plan, Some("a tag"), &own).unwrap();
         let receive = |journal: &mut Journald, stream, text: &[u8]| {
             journal.record(stream, text).unwrap();
             let mut buffer = vec![0; 65536];
@@ -110,6 +122,10 @@ mod tests {
         assert_eq!(
             (&line["CONTAINER_ID"][..], &line["CONTAINER_NAME"][..]),
             (&b"0123456789ab"[..], &b"web"[..])
+        );
+        assert_eq!(
+            (&line["CONTAINER_TAG"][..], &line["SYSLOG_IDENTIFIER"][..], &line["MY_LABEL"][..]),
+            (&b"a tag"[..], &b"a tag"[..], &b"x"[..])
         );
         assert!(!line.contains_key("CONTAINER_PARTIAL_MESSAGE"));
         let piece = receive(&mut journal, Stream::Err, b"piece");
