@@ -52,18 +52,66 @@ fn followers_lose_nothing_through_rotations() {
     assert!(files(&env, "talker").len() > 10);
 }
 
+const COMPRESSED: [&str; 6] =
+    ["--log-opt", "max-size=20k", "--log-opt", "max-file=4", "--log-opt", "compress=true"];
+
+#[test]
+fn rotated_files_are_compressed_and_read_as_one() {
+    let env = need!(with_busybox());
+    let script = "seq 1 5000; sleep 0.2; seq 5001 5300";
+    let run = [&["run", "--name", "talker"], &COMPRESSED[..], &["busybox", "sh", "-c", script]].concat();
+    let _ = env.brig(&run).success();
+    // What the last rotation has left to do is done before the container can be started again.
+    eventually("all are compressed", || files(&env, "talker") == ["log", "log.1.gz", "log.2.gz", "log.3.gz"]);
+    let shown = env.brig(&["logs", "talker"]).success().stdout;
+    let first: u32 = shown.lines().next().unwrap().parse().unwrap();
+    assert!((4200..4800).contains(&first), "{first}");
+    assert_eq!(shown, counted(first, 5300));
+    for tail in [1, 300, 500] {
+        let _ = env
+            .brig(&["logs", "-n", &tail.to_string(), "talker"])
+            .success()
+            .prints(&counted(5301 - tail, 5300));
+    }
+    let _ = env.brig(&["logs", "--since", "1h", "-f", "talker"]).success().prints(&shown);
+    // They go on where another supervisor was.
+    let _ = env.brig(&["start", "-a", "talker"]).success();
+    eventually("all are compressed", || files(&env, "talker") == ["log", "log.1.gz", "log.2.gz", "log.3.gz"]);
+    let shown = env.brig(&["logs", "talker"]).success().stdout;
+    let first: u32 = shown.lines().next().unwrap().parse().unwrap();
+    assert_eq!(shown, counted(first, 5300));
+    let _ = env.brig(&["rm", "talker"]).success();
+    let _ =
+        env.brig(&[&["run", "--rm"], &COMPRESSED[..], &["busybox", "seq", "1", "2000"]].concat()).success();
+    assert_eq!(env.containers(), Vec::<String>::new());
+}
+
+#[test]
+fn followers_lose_nothing_through_compressions() {
+    let env = need!(with_busybox());
+    let script = "i=0; while [ $i -lt 40 ]; do seq $((i*100+1)) $((i*100+100)); i=$((i+1)); sleep 0.05; done";
+    let options = ["--log-opt", "max-size=20k", "--log-opt", "max-file=100", "--log-opt", "compress=1"];
+    let run = [&["run", "-d", "--name", "talker"], &options[..], &["busybox", "sh", "-c", script]].concat();
+    let _ = env.brig(&run).success();
+    let following = env.command(&["logs", "-f", "talker"]).spawn();
+    let _ = following.wait().success().prints(&counted(1, 4000));
+    let _ = env.brig(&["logs", "talker"]).success().prints(&counted(1, 4000));
+    let names = files(&env, "talker");
+    assert!(names.iter().filter(|name| name.ends_with(".gz")).count() > 10, "{names:?}");
+}
+
 #[test]
 fn the_other_kind_rotates_too() {
     let env = env();
     let hello = env.write("hello.wasm", Guest::TINY.module().unwrap());
-    let options = ["--log-opt", "max-size=1", "--log-opt", "max-file=2"];
+    let options = ["--log-opt", "max-size=1", "--log-opt", "max-file=2", "--log-opt", "compress=true"];
     let create = [&["create", "--name", "wasm"], &options[..], &[hello.to_str().unwrap()]].concat();
     let _ = env.brig(&create).success();
     for _ in 0..3 {
         let _ = env.brig(&["start", "-a", "wasm"]).success().prints("hello from wat\n");
     }
     let _ = env.brig(&["logs", "wasm"]).success().prints("hello from wat\nhello from wat\n");
-    assert_eq!(files(&env, "wasm"), ["log", "log.1"]);
+    eventually("it is compressed", || files(&env, "wasm") == ["log", "log.1.gz"]);
 }
 
 #[test]
@@ -83,6 +131,11 @@ fn drivers_keep_what_they_say() {
     let _ = env.brig(&["run", "--name", "local", "--log-driver=local", "busybox", "echo", "x"]).success();
     let _ = env.brig(&["logs", "local"]).success().prints("x\n");
     assert_eq!(config("local")["Type"], "local");
+    let options = ["--log-driver", "local", "--log-opt", "max-size=1k", "--log-opt", "mode=non-blocking"];
+    let run = [&["run", "--name", "packed"], &options[..], &["busybox", "seq", "1", "100"]].concat();
+    let _ = env.brig(&run).success();
+    eventually("it is compressed", || files(&env, "packed").contains(&"log.4.gz".to_owned()));
+    assert_eq!(config("packed")["Config"], serde_json::json!({ "max-size": "1k", "mode": "non-blocking" }));
     let _ = env.brig(&["run", "--name", "plain", "busybox", "true"]).success();
     assert_eq!(config("plain"), serde_json::json!({ "Type": "json-file", "Config": {} }));
     let rotating = [&["create", "--name", "rotating"], &ROTATING[..], &["busybox"]].concat();

@@ -1,4 +1,5 @@
-//! The files of a log: `log`, and `log.1`, `log.2`, … that were rotated away, the newest with the smallest number.
+//! The files of a log: `log`, and `log.1`, `log.2`, … that were rotated away, the newest with the smallest number. Of
+//! `log.3` and `log.3.gz` the plain one counts, if it is there: the other one isn't finished, or is left over.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -6,7 +7,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
+
 use super::MAX_LOG_FILES;
+use super::gzip::Origin;
 
 /// What is read at once when the end of a file is looked for, in bytes.
 const BLOCK: u64 = 64 * 1024;
@@ -29,12 +33,46 @@ impl FileId {
 pub(super) struct LogFile {
     pub(super) id: FileId,
     pub(super) file: File,
+    /// Of a compressed file: which one it was.
+    pub(super) compressed: Option<Option<Origin>>,
+    /// How many lines at its beginning aren't wanted.
+    pub(super) skip: u64,
+}
+
+impl LogFile {
+    /// Whether this is the other one, compressed since that was opened.
+    fn was(&self, other: &Known) -> bool {
+        other.id == self.id || self.compressed.flatten().is_some_and(|origin| Some(origin) == other.origin)
+    }
+
+    fn known(&self) -> io::Result<Known> {
+        let origin = match self.compressed {
+            Some(origin) => origin,
+            None => Some(Origin::of(&self.file.metadata()?)),
+        };
+        Ok(Known { id: self.id, origin })
+    }
+}
+
+/// A file that was opened before, and still is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) id: FileId,
+    /// What it is as a plain file, as far as that is known.
+    pub(super) origin: Option<Origin>,
 }
 
 /// The file that was rotated away `number` rotations ago.
 pub fn rotated(path: &Path, number: u32) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".{number}"));
+    name.into()
+}
+
+/// The same, compressed.
+pub fn compressed(path: &Path, number: u32) -> PathBuf {
+    let mut name = OsString::from(rotated(path, number));
+    name.push(".gz");
     name.into()
 }
 
@@ -51,7 +89,7 @@ pub(super) fn id_of(path: &Path) -> io::Result<Option<FileId>> {
 ///
 /// A file only ever moves to a greater number, so whoever opens them in this order meets each at least once, whatever
 /// is rotated meanwhile. One that is met again is open already, and so its inode is no other file's.
-pub(super) fn open_newest_first(path: &Path, last: Option<FileId>) -> io::Result<Vec<LogFile>> {
+pub(super) fn open_newest_first(path: &Path, last: Option<Known>) -> io::Result<Vec<LogFile>> {
     let mut files: Vec<LogFile> = Vec::new();
     let mut number = 0;
     loop {
@@ -60,12 +98,11 @@ pub(super) fn open_newest_first(path: &Path, last: Option<FileId>) -> io::Result
             return Ok(files);
         }
         for number in number..=highest {
-            let name = if number == 0 { path.to_owned() } else { rotated(path, number) };
-            let Some(found) = open(&name)? else { continue };
-            if Some(found.id) == last {
+            let Some(found) = open_number(path, number)? else { continue };
+            if last.is_some_and(|last| found.was(&last)) {
                 return Ok(files);
             }
-            if files.iter().all(|file| file.id != found.id) {
+            if !is_among(&found, &files)? {
                 files.push(found);
             }
         }
@@ -73,9 +110,30 @@ pub(super) fn open_newest_first(path: &Path, last: Option<FileId>) -> io::Result
     }
 }
 
+fn is_among(found: &LogFile, files: &[LogFile]) -> io::Result<bool> {
+    for file in files {
+        if found.was(&file.known()?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn open_number(path: &Path, number: u32) -> io::Result<Option<LogFile>> {
+    if number == 0 {
+        return open(path);
+    }
+    if let Some(plain) = open(&rotated(path, number))? {
+        return Ok(Some(plain));
+    }
+    let Some(mut packed) = open(&compressed(path, number))? else { return Ok(None) };
+    packed.compressed = Some(Origin::read(&packed.file)?);
+    Ok(Some(packed))
+}
+
 fn open(path: &Path) -> io::Result<Option<LogFile>> {
     match File::open(path) {
-        Ok(file) => Ok(Some(LogFile { id: FileId::of(&file.metadata()?), file })),
+        Ok(file) => Ok(Some(LogFile { id: FileId::of(&file.metadata()?), file, compressed: None, skip: 0 })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -98,8 +156,9 @@ fn highest_number(path: &Path) -> io::Result<u32> {
     Ok(highest)
 }
 
-/// `.3`
+/// `.3`, `.3.gz`
 fn number(suffix: &[u8]) -> Option<u32> {
+    let suffix = suffix.strip_suffix(b".gz").unwrap_or(suffix);
     let digits = suffix.strip_prefix(b".").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
     let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (number <= MAX_LOG_FILES).then_some(number)
@@ -109,7 +168,17 @@ fn number(suffix: &[u8]) -> Option<u32> {
 pub(super) fn begin_at_tail(newest_first: &mut Vec<LogFile>, tail: u64) -> io::Result<()> {
     let mut wanted = tail;
     for index in 0..newest_first.len() {
-        let file = &mut newest_first[index].file;
+        let LogFile { file, compressed, skip, .. } = &mut newest_first[index];
+        if compressed.is_some() {
+            let lines = count_lines(file)?;
+            if lines >= wanted {
+                *skip = lines - wanted;
+                newest_first.truncate(index + 1);
+                return Ok(());
+            }
+            wanted -= lines;
+            continue;
+        }
         match end_of_file(file, wanted)? {
             Tail::Begins(at) => {
                 file.seek(SeekFrom::Start(at))?;
@@ -123,6 +192,21 @@ pub(super) fn begin_at_tail(newest_first: &mut Vec<LogFile>, tail: u64) -> io::R
         }
     }
     Ok(())
+}
+
+/// How many lines a compressed file has. A damaged one has those before the damage.
+fn count_lines(file: &mut File) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut block = vec![0; 64 * 1024];
+    let mut lines = 0;
+    {
+        let mut text = MultiGzDecoder::new(&mut *file);
+        while let Ok(count @ 1..) = text.read(&mut block) {
+            lines += memchr::memchr_iter(b'\n', &block[..count]).count() as u64;
+        }
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(lines)
 }
 
 enum Tail {

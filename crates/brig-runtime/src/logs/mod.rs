@@ -1,7 +1,7 @@
 //! Reads a container's log: docker's json-file lines, as the supervisor writes them.
 //!
 //! ```text
-//! log.2   log.1   log        oldest to newest; only `log` grows, and a full one moves up by a rename
+//! log.2.gz   log.1   log     oldest to newest; only `log` grows, and a full one moves up by a rename
 //! {"log":"a line\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}
 //! ```
 //!
@@ -14,6 +14,7 @@
 //! rotated away before a follower came to it is missed, as it is with docker.
 
 mod files;
+mod gzip;
 mod lines;
 mod parse;
 #[cfg(test)]
@@ -28,13 +29,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use self::files::{FileId, LogFile};
+use self::files::LogFile;
 use self::lines::Lines;
 use self::parse::Parser;
 use self::watch::Watch;
 use crate::time::Timestamp;
 
-pub use self::files::rotated;
+pub use self::files::{compressed, rotated};
+pub use self::gzip::Origin;
 
 /// The most files that a log may have, so that all of them can be open at once.
 pub const MAX_LOG_FILES: u32 = 500;
@@ -168,7 +170,7 @@ struct Reader<'a> {
     path: &'a Path,
     options: &'a LogOptions,
     /// The files that are left to read, the oldest first. The last one may still grow.
-    files: VecDeque<(FileId, Lines)>,
+    files: VecDeque<Lines>,
     parser: Parser,
     damaged: u64,
 }
@@ -188,10 +190,10 @@ impl<'a> Reader<'a> {
     }
 
     fn append(&mut self, newest_first: Vec<LogFile>) -> io::Result<()> {
-        for LogFile { id, file } in newest_first.into_iter().rev() {
+        for file in newest_first.into_iter().rev() {
             // Who doesn't follow gets what was there, and an end, however fast the container writes.
-            let lines = if self.options.follow { Lines::growing(file) } else { Lines::as_it_is(file)? };
-            self.files.push_back((id, lines));
+            let lines = if self.options.follow { Lines::growing(file)? } else { Lines::as_it_is(file)? };
+            self.files.push_back(lines);
         }
         Ok(())
     }
@@ -201,7 +203,7 @@ impl<'a> Reader<'a> {
         let path = self.path;
         let failed = |source| LogError::Read { path: path.into(), source };
         loop {
-            while let Some((_, lines)) = self.files.front_mut() {
+            while let Some(lines) = self.files.front_mut() {
                 let flow = drain(lines, &mut self.parser, self.options, &mut self.damaged, sink);
                 if flow.map_err(failed)?.is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -211,7 +213,7 @@ impl<'a> Reader<'a> {
                 }
                 let read = self.files.pop_front();
                 // Half a line in a file that doesn't grow any more.
-                self.damaged += u64::from(read.is_some_and(|(_, lines)| lines.has_half()));
+                self.damaged += u64::from(read.is_some_and(|lines| lines.has_half()));
             }
             if !self.options.follow || !self.find_newer().map_err(failed)? {
                 return Ok(ControlFlow::Continue(()));
@@ -222,12 +224,13 @@ impl<'a> Reader<'a> {
     /// Opens the files that came behind the last one, and says whether there are any. Nothing is written to a file
     /// after it was moved, so what it had meanwhile is read before them.
     fn find_newer(&mut self) -> io::Result<bool> {
-        let last = self.files.back().map(|(id, _)| *id);
         match files::id_of(self.path)? {
             None => return Ok(false),
-            now if now == last => return Ok(false),
+            now if now == self.files.back().map(Lines::id) => return Ok(false),
             Some(_) => {}
         }
+        // Now that nothing is written to it any more.
+        let last = self.files.back().map(Lines::known).transpose()?;
         let newer = files::open_newest_first(self.path, last)?;
         let found = !newer.is_empty();
         self.append(newer)?;

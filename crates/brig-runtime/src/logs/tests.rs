@@ -199,10 +199,96 @@ fn rotated_files_are_read_in_their_order_wherever_a_rotation_was_killed() {
 #[test]
 fn other_files_beside_the_log_are_none_of_it() {
     let log = Log::new(0..2);
-    for name in ["log.x", "log.1.gz", "log.", "log.99999", "log.new", "logs", "log.-1"] {
+    for name in
+        ["log.x", "log.1.gz.new", "log.gz", "log.1.xz", "log.", "log.99999", "log.new", "logs", "log.-1"]
+    {
         fs::write(log.path.with_file_name(name), "x\n").unwrap();
     }
     assert_eq!(log.read(&LogOptions::default()), (numbers(0..2), 0));
+}
+
+/// What the supervisor makes of a file that was rotated away.
+fn pack(log: &Log, number: u32) {
+    let plain = rotated(&log.path, number);
+    let origin = Origin::of(&fs::metadata(&plain).unwrap()).to_extra_field();
+    let mut packed = flate2::GzBuilder::new().extra(origin).write(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&fs::read(&plain).unwrap()).unwrap();
+    fs::write(compressed(&log.path, number), packed.finish().unwrap()).unwrap();
+    fs::remove_file(plain).unwrap();
+}
+
+/// Files of ten lines, of which `packed` are compressed.
+fn of_tens(tens: u32, packed: &[u32]) -> Log {
+    let log = Log::new(0..10);
+    for ten in 1..tens {
+        log.rotate(9, 9);
+        (ten * 10..ten * 10 + 10).for_each(|number| log.append(number));
+    }
+    packed.iter().for_each(|&number| pack(&log, number));
+    log
+}
+
+#[test]
+fn compressed_files_are_read_as_the_others() {
+    for packed in [&[1][..], &[2, 3], &[1, 2, 3]] {
+        let log = of_tens(4, packed);
+        assert_eq!(log.read(&LogOptions::default()), (numbers(0..40), 0), "{packed:?}");
+        for tail in 0..45 {
+            let options = LogOptions { tail: Some(tail), ..LogOptions::default() };
+            let first = 40_u32.saturating_sub(u32::try_from(tail).unwrap());
+            assert_eq!(log.read(&options), (numbers(first..40), 0), "{packed:?} {tail}");
+        }
+        let options = LogOptions { since: at(5), until: at(33), ..LogOptions::default() };
+        assert_eq!(log.read(&options).0, numbers(5..33));
+    }
+}
+
+#[test]
+fn a_compressed_file_beside_its_plain_one_isnt_read() {
+    let log = of_tens(3, &[]);
+    fs::write(compressed(&log.path, 1), "half").unwrap();
+    assert_eq!(log.read(&LogOptions::default()), (numbers(0..30), 0));
+}
+
+#[test]
+fn a_damaged_compressed_file_is_counted() {
+    let log = of_tens(3, &[1]);
+    let path = compressed(&log.path, 1);
+    let bytes = fs::read(&path).unwrap();
+    for (damaged, at_least) in [(&bytes[..bytes.len() - 8], 20), (&b"half"[..], 20), (&b""[..], 20)] {
+        fs::write(&path, damaged).unwrap();
+        let (texts, damaged) = log.read(&LogOptions::default());
+        assert!(texts.len() >= at_least && damaged <= 1, "{texts:?} {damaged}");
+        let options = LogOptions { tail: Some(15), ..LogOptions::default() };
+        assert!(log.read(&options).0.len() >= 10);
+    }
+}
+
+#[test]
+fn a_follower_knows_a_file_that_was_compressed_meanwhile() {
+    let log = of_tens(3, &[]);
+    let options = LogOptions { follow: true, tail: Some(25), ..LogOptions::default() };
+    let (mut texts, mut rounds) = (Vec::new(), 0);
+    let runs = || {
+        rounds += 1;
+        if rounds == 2 {
+            log.append(30);
+            for number in 31..34 {
+                log.rotate(9, 9);
+                log.append(number);
+            }
+            // The one that was the last, and one that came since.
+            pack(&log, 3);
+            pack(&log, 2);
+        }
+        rounds < 3
+    };
+    let sink = |record: &LogRecord<'_>| {
+        texts.push(record.text.trim_end().to_owned());
+        ControlFlow::Continue(())
+    };
+    read_log(&log.path, &options, runs, sink).unwrap();
+    assert_eq!(texts, numbers(5..34));
 }
 
 #[test]

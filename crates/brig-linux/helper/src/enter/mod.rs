@@ -25,7 +25,7 @@ pub(crate) mod place;
 mod program;
 mod rootfs;
 mod streams;
-mod sys;
+pub(crate) mod sys;
 mod wire;
 
 use std::io::Write;

@@ -28,6 +28,9 @@ const MAX_PIPE: usize = 1024 * 1024;
 /// How long a client that isn't patient may take to read what it was sent before the end.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long a log may take to compress what it has rotated away, and to send what waits.
+const LOG: Duration = Duration::from_secs(2);
+
 /// How a container ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended(ExitStatus);
@@ -113,6 +116,7 @@ impl Server {
         self.hear_the_last();
         let removed = self.plan.supervisor.auto_remove && self.again.successor.is_none();
         if removed {
+            self.close_log(Duration::ZERO);
             self.clean_up();
             self.remove();
         }
@@ -120,11 +124,19 @@ impl Server {
         if !removed {
             self.clean_up();
             self.let_mounts_go();
+            self.close_log(LOG);
         }
         let Self { lock, listener, connections, .. } = self;
         // Who has come too late sees it, and reads the record.
         drop((lock, listener));
         linger(connections);
+    }
+
+    /// Before the lock is released: the next supervisor rotates the same files.
+    fn close_log(&mut self, patience: Duration) {
+        if let Some(Err(error)) = self.log.as_mut().map(|log| log.close(patience)) {
+            self.journal.warn(error.to_string());
+        }
     }
 
     /// Unmounts, which may sync a file system, before the same may be mounted again.

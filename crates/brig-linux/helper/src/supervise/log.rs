@@ -4,17 +4,21 @@
 //! [`MAX_RECORD`] becomes several records, all but the last without a line feed, as docker writes them. Bytes that
 //! aren't UTF-8 become U+FFFD; attached clients get the exact bytes.
 
+mod compress;
 mod file;
 mod journald;
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use brig_runtime::Timestamp;
 use brig_runtime::plan::{LogPlan, SupervisorPlan};
 
-use self::file::FileLog;
+use self::file::{FileLog, Keeping};
 use self::journald::Journald;
+use super::sys;
 
 /// The longest piece of output in one record, in bytes: docker's.
 const MAX_RECORD: usize = 16 * 1024;
@@ -44,6 +48,8 @@ pub(super) enum LogTrouble {
     Missing(io::Error),
     /// A full file couldn't be rotated away; it grows on.
     NotRotated(io::Error),
+    /// A file that was rotated away stays as it is.
+    NotCompressed(io::Error),
 }
 
 impl fmt::Display for LogTrouble {
@@ -51,6 +57,7 @@ impl fmt::Display for LogTrouble {
         match self {
             Self::Missing(error) => write!(f, "output is missing in the log: {error}"),
             Self::NotRotated(error) => write!(f, "the log can't be rotated: {error}"),
+            Self::NotCompressed(error) => write!(f, "a rotated log can't be compressed: {error}"),
         }
     }
 }
@@ -75,8 +82,10 @@ impl Log {
     pub(super) fn open(plan: &SupervisorPlan) -> io::Result<Option<Self>> {
         let sink = match &plan.log {
             None => return Ok(None),
-            Some(LogPlan::File { max_size, max_files, compress: _, attrs }) => {
-                Sink::File(FileLog::open(&plan.dir.join("log"), *max_size, *max_files, attrs)?)
+            Some(LogPlan::File { max_size, max_files, compress, attrs }) => {
+                let (max_size, max_files, compress) = (*max_size, *max_files, *compress);
+                let keeping = Keeping { max_size, max_files, compress, attrs };
+                Sink::File(FileLog::open(&plan.dir.join("log"), keeping)?)
             }
             Some(LogPlan::Journald { tag, fields, max_buffer: _ }) => {
                 Sink::Journald(Journald::connect(plan, tag.as_deref(), fields)?)
@@ -116,6 +125,41 @@ impl Log {
             }
         }
         self.flush()
+    }
+
+    /// What has to be waited for, beside output.
+    pub(super) fn interest(&self) -> Option<(&dyn AsRawFd, i16)> {
+        match &self.sink {
+            Sink::File(file) => file.compression().map(|child| (child.end() as &dyn AsRawFd, libc::POLLIN)),
+            Sink::Journald(_) => None,
+        }
+    }
+
+    /// What was waited for has happened.
+    pub(super) fn ready(&mut self) -> Result<(), LogTrouble> {
+        match &mut self.sink {
+            Sink::File(file) => file.take_compressed(),
+            Sink::Journald(_) => Ok(()),
+        }
+    }
+
+    /// Ends what goes on, in some `patience`: the supervisor ends.
+    pub(super) fn close(&mut self, patience: Duration) -> Result<(), LogTrouble> {
+        let end = Instant::now() + patience;
+        let mut closed = Ok(());
+        while let Some((fd, events)) = self.interest() {
+            let rest = end.saturating_duration_since(Instant::now());
+            let mut fds = [sys::interest(fd.as_raw_fd(), events)];
+            let timeout = i32::try_from(rest.as_millis()).unwrap_or(i32::MAX);
+            if rest.is_zero() || sys::poll(&mut fds, timeout).is_err() {
+                break;
+            }
+            closed = closed.and(self.ready());
+        }
+        if let Sink::File(file) = &mut self.sink {
+            file.stop_compressing();
+        }
+        closed
     }
 
     fn record(&mut self, stream: Stream, text: &[u8], time: &str) -> Result<(), LogTrouble> {
@@ -173,7 +217,10 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Log {
-        let sink = Sink::File(FileLog::open(path, None, 1, "").unwrap());
+        let sink = Sink::File(
+            FileLog::open(path, Keeping { max_size: None, max_files: 1, compress: false, attrs: "" })
+                .unwrap(),
+        );
         Log { sink, unfinished: [Vec::new(), Vec::new()] }
     }
 

@@ -92,6 +92,7 @@ enum Token {
     Input(usize),
     Output(usize, Stream),
     Report(usize),
+    Log,
     End(usize),
 }
 
@@ -144,6 +145,9 @@ impl Server {
         if self.timers.accept.is_none() {
             add(&self.listener, libc::POLLIN, Token::Listener);
         }
+        if let Some((fd, events)) = self.log.as_ref().and_then(Log::interest) {
+            add(fd, events, Token::Log);
+        }
         for (index, connection) in self.connections.iter().enumerate() {
             let reads = if self.accepts_frames(connection) { libc::POLLIN } else { 0 };
             let writes = if connection.queued() > 0 { libc::POLLOUT } else { 0 };
@@ -176,7 +180,14 @@ impl Server {
             Token::Input(index) => self.sessions[index].push_input(),
             Token::Output(index, stream) => drop(self.pump(index, stream)),
             Token::Report(index) => drop(self.sessions[index].read_report(&mut self.scratch)),
+            Token::Log => self.log_ready(),
             Token::End(_) => {}
+        }
+    }
+
+    fn log_ready(&mut self) {
+        if let Some(Err(error)) = self.log.as_mut().map(Log::ready) {
+            self.journal.warn(error.to_string());
         }
     }
 

@@ -144,6 +144,20 @@ pub(super) fn kill_and_reap(pidfd: BorrowedFd<'_>) {
     let _ = reap(pidfd);
 }
 
+/// A copy of this process: `None` in the copy, which is the original's child, and its pidfd in the original.
+pub(super) fn fork() -> io::Result<Option<OwnedFd>> {
+    // SAFETY: takes no memory. This program has one thread, so that no lock is held in the copy by one that isn't there.
+    match check(unsafe { libc::fork() })? {
+        0 => Ok(None),
+        pid => {
+            let pid = rustix::process::Pid::from_raw(pid)
+                .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            // Nobody else reaps it: the number is its own.
+            Ok(Some(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?))
+        }
+    }
+}
+
 /// Tells a terminal its size.
 pub(super) fn set_window_size(pty: BorrowedFd<'_>, rows: u16, cols: u16) -> io::Result<()> {
     let size = libc::winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
