@@ -116,7 +116,7 @@ impl Server {
         self.hear_the_last();
         let removed = self.plan.supervisor.auto_remove && self.again.successor.is_none();
         if removed {
-            self.close_log(Duration::ZERO);
+            self.close_log(true);
             self.clean_up();
             self.remove();
         }
@@ -124,7 +124,7 @@ impl Server {
         if !removed {
             self.clean_up();
             self.let_mounts_go();
-            self.close_log(LOG);
+            self.close_log(false);
         }
         let Self { lock, listener, connections, .. } = self;
         // Who has come too late sees it, and reads the record.
@@ -133,8 +133,8 @@ impl Server {
     }
 
     /// Before the lock is released: the next supervisor rotates the same files.
-    fn close_log(&mut self, patience: Duration) {
-        if let Some(Err(error)) = self.log.as_mut().map(|log| log.close(patience)) {
+    fn close_log(&mut self, removed: bool) {
+        if let Some(Err(error)) = self.log.as_mut().map(|log| log.close(removed, LOG)) {
             self.journal.warn(error.to_string());
         }
     }

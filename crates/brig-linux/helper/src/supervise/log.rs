@@ -46,6 +46,8 @@ impl Stream {
 pub(super) enum LogTrouble {
     /// Records couldn't be written.
     Missing(io::Error),
+    /// The log is slower than the container, and has no more room.
+    Dropped,
     /// A full file couldn't be rotated away; it grows on.
     NotRotated(io::Error),
     /// A file that was rotated away stays as it is.
@@ -56,6 +58,7 @@ impl fmt::Display for LogTrouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(error) => write!(f, "output is missing in the log: {error}"),
+            Self::Dropped => f.write_str("output is missing in the log, which is slower than the container"),
             Self::NotRotated(error) => write!(f, "the log can't be rotated: {error}"),
             Self::NotCompressed(error) => write!(f, "a rotated log can't be compressed: {error}"),
         }
@@ -87,8 +90,8 @@ impl Log {
                 let keeping = Keeping { max_size, max_files, compress, attrs };
                 Sink::File(FileLog::open(&plan.dir.join("log"), keeping)?)
             }
-            Some(LogPlan::Journald { tag, fields, max_buffer: _ }) => {
-                Sink::Journald(Journald::connect(plan, tag.as_deref(), fields)?)
+            Some(LogPlan::Journald { tag, fields, max_buffer }) => {
+                Sink::Journald(Journald::connect(plan, tag.as_deref(), fields, *max_buffer)?)
             }
         };
         Ok(Some(Self { sink, unfinished: [Vec::new(), Vec::new()] }))
@@ -131,7 +134,9 @@ impl Log {
     pub(super) fn interest(&self) -> Option<(&dyn AsRawFd, i16)> {
         match &self.sink {
             Sink::File(file) => file.compression().map(|child| (child.end() as &dyn AsRawFd, libc::POLLIN)),
-            Sink::Journald(_) => None,
+            Sink::Journald(journal) => {
+                journal.to_poll().map(|socket| (socket as &dyn AsRawFd, libc::POLLOUT))
+            }
         }
     }
 
@@ -139,13 +144,13 @@ impl Log {
     pub(super) fn ready(&mut self) -> Result<(), LogTrouble> {
         match &mut self.sink {
             Sink::File(file) => file.take_compressed(),
-            Sink::Journald(_) => Ok(()),
+            Sink::Journald(journal) => journal.send_waiting().map_err(LogTrouble::Missing),
         }
     }
 
-    /// Ends what goes on, in some `patience`: the supervisor ends.
-    pub(super) fn close(&mut self, patience: Duration) -> Result<(), LogTrouble> {
-        let end = Instant::now() + patience;
+    /// Ends what goes on, in some `patience`: the supervisor ends. Files that are `removed` need no compression.
+    pub(super) fn close(&mut self, removed: bool, patience: Duration) -> Result<(), LogTrouble> {
+        let end = Instant::now() + if removed && self.is_files() { Duration::ZERO } else { patience };
         let mut closed = Ok(());
         while let Some((fd, events)) = self.interest() {
             let rest = end.saturating_duration_since(Instant::now());
@@ -162,6 +167,10 @@ impl Log {
         closed
     }
 
+    fn is_files(&self) -> bool {
+        matches!(self.sink, Sink::File(_))
+    }
+
     fn record(&mut self, stream: Stream, text: &[u8], time: &str) -> Result<(), LogTrouble> {
         match &mut self.sink {
             Sink::File(file) => file.record(stream, text, time),
@@ -172,7 +181,13 @@ impl Log {
     fn flush(&mut self) -> Result<(), LogTrouble> {
         match &mut self.sink {
             Sink::File(file) => file.flush(),
-            Sink::Journald(_) => Ok(()),
+            Sink::Journald(journal) => {
+                if journal.has_dropped() {
+                    Err(LogTrouble::Dropped)
+                } else {
+                    Ok(())
+                }
+            }
         }
     }
 }
