@@ -76,7 +76,7 @@ impl Server {
         self.timers = Timers {
             restart: Instant::now().checked_add(wait),
             accept: self.timers.accept,
-            move_out: self.timers.move_out,
+            moves: self.timers.moves,
             ..Timers::default()
         };
         true

@@ -3,10 +3,10 @@
 //! All supervisors share one cgroup a hierarchy: a process can't remove the one that it is in, and nothing has to be
 //! removed of one that stays, empty, as the directory of the containers' cgroups does.
 //!
-//! Moving a living process makes the kernel wait until no processor is in the middle of a fork or an exit, 5 ms where
-//! nobody else has moved lately. No start and no short container pays for that: a foreground container's supervisor,
-//! whose creator is there and waits, moves when it has lived for a while; a detached one's, whose creator may log out
-//! now, moves as soon as the container runs.
+//! On v1 it moves as soon as the container runs. On v2 moving a living process makes the kernel wait until no processor
+//! is in the middle of a fork or an exit, 5 ms where nobody else has moved lately. No start and no short container pays
+//! for that: a foreground container's supervisor, whose creator is there and waits, moves when it has lived for a while;
+//! a detached one's, whose creator may log out now, as soon as the container runs.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -19,15 +19,36 @@ use super::server::Server;
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// When to move, if there is somewhere to move to.
-pub(super) fn moving_time(dirs: &[PathBuf], attached: bool) -> Option<Instant> {
-    let patience = if attached { SETTLED } else { Duration::ZERO };
-    if dirs.is_empty() { None } else { Instant::now().checked_add(patience) }
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moves {
+    /// In the hierarchies of v1.
+    pub(super) legacy: Option<Instant>,
+    /// In that of v2.
+    pub(super) unified: Option<Instant>,
+}
+
+impl Moves {
+    /// Those of a supervisor whose payload has just been started.
+    pub(super) fn plan(dirs: &[PathBuf], attached: bool) -> Self {
+        let now = Instant::now();
+        let settled = if attached { now + SETTLED } else { now };
+        let legacy = dirs.iter().any(|dir| is_legacy(dir)).then_some(now);
+        let unified = dirs.iter().any(|dir| !is_legacy(dir)).then_some(settled);
+        Self { legacy, unified }
+    }
+}
+
+/// Whether a cgroup is in a hierarchy of v1. Before the first one is made, what is above it says so.
+fn is_legacy(dir: &Path) -> bool {
+    let there = dir.ancestors().find(|dir| dir.exists());
+    there.is_some_and(|dir| dir.join("tasks").exists())
 }
 
 impl Server {
-    /// Moves this process, and no other. What can't be entered is a warning: nobody asked for it by a flag.
-    pub(super) fn leave_creators_cgroups(&mut self) {
-        for dir in &self.plan.supervisor.cgroups {
+    /// Moves this process, and no other, in the hierarchies of v1 or in that of v2. What can't be entered is a warning:
+    /// nobody asked for it by a flag.
+    pub(super) fn leave_creators_cgroups(&mut self, legacy: bool) {
+        for dir in self.plan.supervisor.cgroups.iter().filter(|dir| is_legacy(dir) == legacy) {
             if let Err(error) = enter(dir) {
                 let dir = dir.display();
                 self.journal.warn(format!("the supervisor can't enter the cgroup `{dir}`: {error}"));

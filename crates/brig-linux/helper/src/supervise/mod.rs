@@ -23,6 +23,7 @@ use brig_runtime::record::{ProcessId, RecordError};
 
 use again::Again;
 use birth::step;
+use cgroup::Moves;
 use connection::{Bound, Connection};
 use health::Watch;
 use journal::Journal;
@@ -138,7 +139,7 @@ impl Start {
             first.bound = Bound::To { session: MAIN, stdin: plan.stdin_open };
             first.patient = true;
         }
-        let move_out = cgroup::moving_time(&plan.cgroups, plan.attach);
+        let moves = Moves::plan(&plan.cgroups, plan.attach);
         let mut server = Server {
             plan: self.plan,
             journal: self.journal,
@@ -149,7 +150,7 @@ impl Start {
             owner: sys::effective_uid(),
             sessions: vec![session],
             connections: vec![first],
-            timers: Timers { move_out, ..Timers::default() },
+            timers: Timers { moves, ..Timers::default() },
             again: Again::default(),
             watch: Watch::default(),
             last_session: MAIN,

@@ -20,6 +20,7 @@ use brig_runtime::plan::Plan;
 use brig_runtime::protocol::{CHANNEL_STDERR, CHANNEL_STDOUT, ProtocolError, Response};
 
 use super::again::Again;
+use super::cgroup::Moves;
 use super::connection::{Bound, Connection};
 use super::ending::Ended;
 use super::health::Watch;
@@ -76,7 +77,7 @@ pub(super) struct Timers {
     /// Accept again.
     pub(super) accept: Option<Instant>,
     /// Leave the creator's cgroups.
-    pub(super) move_out: Option<Instant>,
+    pub(super) moves: Moves,
     /// The time is over: SIGKILL was sent for it.
     pub(super) timed_out: bool,
     /// SIGKILL was sent, for whatever reason.
@@ -361,10 +362,11 @@ impl Server {
 
     /// Milliseconds until the next timer, for `poll`.
     fn next_timer(&self) -> i32 {
-        let Timers { timeout, kill, restart, accept, move_out, .. } = self.timers;
+        let Timers { timeout, kill, restart, accept, moves, .. } = self.timers;
         let health = self.watch.timer().filter(|_| self.journal.state() == State::Running);
         let stalls = self.connections.iter().filter_map(|connection| connection.stalls_at(STALL));
-        let timers = [timeout, kill, restart, accept, move_out, health].into_iter().flatten();
+        let timers =
+            [timeout, kill, restart, accept, moves.legacy, moves.unified, health].into_iter().flatten();
         let Some(next) = timers.chain(stalls).min() else { return -1 };
         let rest = next.saturating_duration_since(Instant::now());
         // Rounded up: a timer that isn't due yet would be waited for in a busy loop.
@@ -383,8 +385,11 @@ impl Server {
         {
             self.journal.warn(format!("can't kill the payload: {error}"));
         }
-        if due(&mut self.timers.move_out) {
-            self.leave_creators_cgroups();
+        if due(&mut self.timers.moves.legacy) {
+            self.leave_creators_cgroups(true);
+        }
+        if due(&mut self.timers.moves.unified) {
+            self.leave_creators_cgroups(false);
         }
         self.look_after_health();
         // First: who was stopped between two payloads doesn't get another one.

@@ -127,15 +127,20 @@ fn the_supervisor_of_a_detached_container_leaves_its_creators_cgroup() {
 }
 
 #[test]
-fn a_short_foreground_container_pays_for_no_move() {
-    let mut container = Container::new("exit 3").attached();
-    let Some((cgroups, line)) = supervisors(&mut container) else { return };
-    assert_eq!(container.start().output().0.code, 3);
-    assert!(!cgroups.0[0].exists());
+fn the_supervisor_of_a_foreground_container_leaves_at_once_on_v1_and_later_on_v2() {
     let mut container = Container::new("exec sleep 60").attached();
-    container.plan.supervisor.cgroups.clone_from(&cgroups.0);
+    let Some((cgroups, line)) = supervisors(&mut container) else { return };
+    // What isn't v1 is taken for v2.
+    let unified = tempfile::tempdir().unwrap();
+    std::fs::write(unified.path().join("cgroup.procs"), "").unwrap();
+    container.plan.supervisor.cgroups = vec![unified.path().to_owned(), cgroups.0[0].clone()];
     let running = container.start();
-    eventually("it has moved", || cgroups_of(running.helper_pid()).contains(&line));
+    let start = std::time::Instant::now();
+    let moved = || std::fs::read_to_string(unified.path().join("cgroup.procs")).unwrap() == "0";
+    eventually("it has moved on v1", || cgroups_of(running.helper_pid()).contains(&line));
+    assert!(!moved() || start.elapsed().as_millis() > 900);
+    eventually("it has moved on v2", moved);
+    assert!(start.elapsed().as_millis() > 900);
     container.connect().signal(libc::SIGKILL).unwrap();
     running.output();
 }
