@@ -144,7 +144,7 @@ mod tests {
             "hostname": "h", "tty": false, "stdin_open": false, "read_only": false, "auto_remove": false,
             "network": "none", "isolation": "namespaces", "mounts": [],
             "labels": { "com.example.a": "x y", "com.example.b": "\"", "other": "z" },
-            "limits": {}, "stop_signal": 15, "layers": [],
+            "limits": {}, "stop_signal": 15, "security_opt": [], "layers": [],
             "log": { "driver": "json-file", "options": options },
         }))
         .unwrap()
