@@ -106,6 +106,30 @@ fn it_is_frozen_looked_into_and_stopped() {
 }
 
 #[test]
+fn a_guest_that_is_asked_to_stop_has_its_grace() {
+    let env = env();
+    // Sleeps a minute, and leaves with the code 5; the other computes for ever.
+    let polite = r#"(module
+      (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1)
+      (func (export "_start")
+        (i64.store (i32.const 24) (i64.const 60000000000))
+        (drop (call $poll (i32.const 0) (i32.const 400) (i32.const 1) (i32.const 300)))
+        (call $exit (i32.const 5))))"#;
+    let deaf = r#"(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))"#;
+    for (name, guest, code) in [("polite", polite, "5\n"), ("deaf", deaf, "137\n")] {
+        let path = env.write(&format!("{name}.wat"), guest);
+        let _ = env.brig(&["run", "-d", "--name", name, path.to_str().unwrap()]).success();
+        eventually("it runs", || env.brig(&["top", name]).success().stdout.contains("brig-runner"));
+        // Its code is loaded when it has a handler for SIGTERM; a request before that is one to nobody.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let _ = env.brig(&["stop", "-t", "1", name]).success();
+        let _ = env.brig(&["wait", name]).success().prints(code);
+    }
+}
+
+#[test]
 fn its_health_is_a_function() {
     let env = env();
     let path = env.write("ticker.wat", TICKER);
