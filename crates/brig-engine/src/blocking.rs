@@ -28,14 +28,16 @@ pub struct Engine(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    #[cfg_attr(
+        not(feature = "registry"),
+        expect(dead_code, reason = "only a registry client asks for more of it")
+    )]
     options: EngineOptions,
     roots: Roots,
     store: Store,
     /// Supervisors that this process started, to be reaped: they are its children, and outlive it all the same.
     supervisors: Mutex<Vec<Child>>,
-    #[cfg(feature = "linux")]
     helper: OnceLock<brig_linux::Helper>,
-    #[cfg(feature = "linux")]
     host: OnceLock<brig_linux::Host>,
     #[cfg(feature = "registry")]
     client: OnceLock<brig_registry::Client>,
@@ -50,9 +52,7 @@ impl Engine {
             options,
             roots,
             store,
-            #[cfg(feature = "linux")]
             helper: OnceLock::new(),
-            #[cfg(feature = "linux")]
             host: OnceLock::new(),
             supervisors: Mutex::default(),
             #[cfg(feature = "registry")]
@@ -74,7 +74,6 @@ impl Engine {
     }
 
     /// The helper, made ready once per engine.
-    #[cfg(feature = "linux")]
     pub(crate) fn helper(&self) -> Result<&brig_linux::Helper> {
         if let Some(helper) = self.0.helper.get() {
             return Ok(helper);
@@ -84,7 +83,6 @@ impl Engine {
         Ok(self.0.helper.get_or_init(|| helper))
     }
 
-    #[cfg(feature = "linux")]
     pub(crate) fn host_cell(&self) -> &OnceLock<brig_linux::Host> {
         &self.0.host
     }

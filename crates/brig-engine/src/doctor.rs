@@ -3,13 +3,11 @@
 use serde::Serialize;
 
 /// Looks at everything, and tries what can't be read anywhere.
-#[cfg(feature = "linux")]
 pub fn doctor() -> Vec<Check> {
     let host = brig_linux::Host::probe();
     brig_linux::probe::probe(&host).into_iter().map(Check::from).collect()
 }
 
-#[cfg(feature = "linux")]
 impl From<brig_linux::probe::Finding> for Check {
     fn from(finding: brig_linux::probe::Finding) -> Self {
         let verdict = match finding.verdict {

@@ -42,7 +42,6 @@ pub enum Error {
     #[error(transparent)]
     Auth(#[from] brig_registry::AuthStoreError),
     /// A Linux container can't be made.
-    #[cfg(feature = "linux")]
     #[error(transparent)]
     Linux(#[from] brig_linux::Error),
     /// A wasm module can't be compiled.
@@ -250,7 +249,6 @@ pub enum Error {
         source: brig_runtime::client::ClientError,
     },
     /// The limits of a running container can't be changed; nothing was.
-    #[cfg(feature = "linux")]
     #[error("container `{name}` keeps its limits")]
     Update {
         /// The container.

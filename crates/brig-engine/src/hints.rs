@@ -54,9 +54,7 @@ impl Error {
             Self::Registry(source) => registry_kind(source),
             #[cfg(feature = "registry")]
             Self::Auth(_) => ErrorKind::Invalid,
-            #[cfg(feature = "linux")]
             Self::Linux(source) => linux_kind(source),
-            #[cfg(feature = "linux")]
             Self::Update { .. } => ErrorKind::Io,
             #[cfg(feature = "wasm")]
             Self::NotRunnable { .. } => ErrorKind::NotRunnable,
@@ -97,7 +95,6 @@ impl Error {
                 Some(format!("journalctl CONTAINER_NAME={name}"))
             }
             Self::Start { source, .. } => start_hint(source),
-            #[cfg(feature = "linux")]
             Self::Linux(brig_linux::Error::Plan(brig_linux::PlanError::NoWall { .. })) => namespaces_hint(),
             #[cfg(feature = "registry")]
             Self::Registry(source) => registry_hint(source),
@@ -130,7 +127,6 @@ impl Error {
     }
 }
 
-#[cfg(feature = "linux")]
 fn linux_kind(error: &brig_linux::Error) -> ErrorKind {
     match error {
         brig_linux::Error::Plan(
@@ -206,7 +202,6 @@ fn start_hint(error: &StepError) -> Option<String> {
 }
 
 /// What an ordinary user lacks where it may make no namespaces, whichever step it was that the kernel refused.
-#[cfg(feature = "linux")]
 fn namespaces_hint() -> Option<String> {
     let host = brig_linux::Host::probe();
     if host.can_make_namespaces() {
@@ -215,11 +210,6 @@ fn namespaces_hint() -> Option<String> {
     let finding = brig_linux::probe::user_namespaces(&host);
     let fix = finding.fix.map(|fix| format!("; {fix}")).unwrap_or_default();
     Some(format!("an ordinary user's containers need user namespaces, and {}{fix}", finding.detail))
-}
-
-#[cfg(not(feature = "linux"))]
-fn namespaces_hint() -> Option<String> {
-    None
 }
 
 #[cfg(feature = "registry")]

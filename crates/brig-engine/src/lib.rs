@@ -23,7 +23,7 @@ mod threads;
 mod transfer;
 mod usage;
 mod users;
-#[cfg(feature = "wasm")]
+#[cfg_attr(not(feature = "wasm"), path = "no_wasm.rs")]
 mod wasm;
 
 pub mod blocking;

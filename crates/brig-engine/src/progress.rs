@@ -47,6 +47,7 @@ impl ProgressSink {
         Self(Some(Arc::new(sink)))
     }
 
+    #[cfg(feature = "registry")]
     pub(crate) fn send(&self, progress: Progress) {
         if let Some(sink) = &self.0 {
             sink(progress);

@@ -45,6 +45,13 @@ pub(crate) struct Module {
     pub(crate) origin: Option<Digest>,
 }
 
+impl Module {
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// Whether what was given for an image is the path of a wasm file: it looks like a path, or ends like a wasm file's
 /// name and is there.
 pub(crate) fn is_file(image: &str) -> bool {

@@ -207,7 +207,9 @@ impl Engine {
                 // An artifact says no entry point: its module is the program, and all arguments are its own.
                 spec.args = match &source.module {
                     Some(module) if source.config.entrypoint.is_empty() && source.config.cmd.is_empty() => {
-                        std::iter::once(module.name.clone()).chain(options.args.iter().cloned()).collect()
+                        std::iter::once(module.name().to_owned())
+                            .chain(options.args.iter().cloned())
+                            .collect()
                     }
                     _ => command::args(&source.config, options)?,
                 };

@@ -19,10 +19,11 @@ use brig_store::MountOptions;
 
 use super::find::ContainerInfo;
 use super::remove::PATIENCE;
-use super::wasm_process::ENGINE_ROOT;
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
+/// Where the engine process of a wasm container finds the image's own files.
+pub(super) const ENGINE_ROOT: &str = "/rootfs";
 /// How often a container is looked at that starts or ends while its files are asked for.
 const ATTEMPTS: usize = 3;
 /// How much of a source is read at once.

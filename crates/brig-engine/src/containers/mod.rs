@@ -10,7 +10,6 @@ mod files;
 mod find;
 mod health;
 mod life;
-#[cfg(feature = "linux")]
 mod linux;
 mod log;
 mod options;

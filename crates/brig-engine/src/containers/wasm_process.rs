@@ -16,13 +16,12 @@ use brig_runtime::{ContainerPaths, ContainerSpec};
 use brig_wasm::{Form, Invoke, Preopen, RunRequest};
 
 use super::exec::ExecOptions;
+use super::files::ENGINE_ROOT;
 use super::find::ContainerInfo;
 use super::start::{damaged, make_dir};
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
-/// Where the engine process finds the image's own files.
-pub(super) const ENGINE_ROOT: &str = "/rootfs";
 /// Where it finds compiled code.
 const ENGINE_MODULES: &str = "/modules";
 /// The name of the engine process.
