@@ -14,6 +14,7 @@ mod limits;
 mod linux;
 mod logs;
 mod man;
+mod mounts;
 mod registries;
 mod rootless;
 mod snapshots;

@@ -130,7 +130,10 @@ impl Ps {
 
     fn mounts(&self, container: &ContainerInfo) -> String {
         let name = |mount: &MountRecord| {
-            let name = mount.volume.clone().unwrap_or_else(|| mount.source.to_string_lossy().into_owned());
+            let image = mount.mounted_image.as_ref();
+            let image = image.map(|mounted| brig_engine::familiar(&mounted.image.reference));
+            let name = mount.volume.clone().or(image);
+            let name = name.unwrap_or_else(|| mount.source.to_string_lossy().into_owned());
             if self.no_trunc { name } else { table::ellipsis(&name, MOUNT) }
         };
         container.spec.mounts.iter().map(name).collect::<Vec<_>>().join(",")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use brig_engine::blocking::Engine;
 use brig_engine::{
     ContainerInfo, CreateOptions, Error, ErrorKind, Isolation, Kind, Limits, Network, Platform, Result,
-    Wanted,
+    VolumeSource, Wanted,
 };
 use clap::{Args, ValueEnum};
 
@@ -229,6 +229,7 @@ impl ImageWay {
         engine: &Engine,
         options: &CreateOptions,
     ) -> Result<ContainerInfo> {
+        self.pull_mounted(context, engine, options)?;
         if self.pull == PullPolicy::Always && !engine.is_wasm_file(&options.image) {
             self.pull(context, engine, options)?;
         }
@@ -241,6 +242,24 @@ impl ImageWay {
         }
         self.pull(context, engine, options)?;
         engine.create(options)
+    }
+
+    /// Pulls the images that are to be mounted, by the same rules.
+    fn pull_mounted(&self, context: &Context, engine: &Engine, options: &CreateOptions) -> Result<()> {
+        let wanted = Wanted::default();
+        for volume in &options.volumes {
+            let VolumeSource::Image(name) = &volume.source else { continue };
+            match self.pull {
+                PullPolicy::Never => continue,
+                PullPolicy::Missing if engine.has_image(name, &wanted)? => continue,
+                PullPolicy::Missing if !self.quiet => {
+                    output::note(&format!("Unable to find image '{name}' locally"));
+                }
+                PullPolicy::Missing | PullPolicy::Always => {}
+            }
+            image::pull(context, engine, name, &wanted, self.quiet)?;
+        }
+        Ok(())
     }
 
     fn pull(&self, context: &Context, engine: &Engine, options: &CreateOptions) -> Result<()> {

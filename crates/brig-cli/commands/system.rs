@@ -207,19 +207,24 @@ fn anonymous_volumes(mounts: &[MountRecord]) -> Value {
 /// docker's fields: a directory of the host has neither name nor driver.
 fn mount_document(mount: &MountRecord) -> Value {
     let mut document = json!({
-        "Type": if mount.volume.is_some() { "volume" } else { "bind" },
+        "Type": match (&mount.volume, &mount.mounted_image) {
+            (Some(_), _) => "volume",
+            (None, Some(_)) => "image",
+            (None, None) => "bind",
+        },
         "Source": mount.source,
         "Destination": mount.target,
         "Mode": mount.mode,
         "RW": !mount.read_only,
         "Propagation": "",
     });
-    match &mount.volume {
-        Some(name) => {
+    match (&mount.volume, &mount.mounted_image) {
+        (Some(name), _) => {
             document["Name"] = name.as_str().into();
             document["Driver"] = "local".into();
         }
-        None => document["Propagation"] = mount.propagation.as_deref().unwrap_or("rprivate").into(),
+        (None, Some(mounted)) => document["Name"] = brig_engine::familiar(&mounted.image.reference).into(),
+        (None, None) => document["Propagation"] = mount.propagation.as_deref().unwrap_or("rprivate").into(),
     }
     document
 }

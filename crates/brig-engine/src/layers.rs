@@ -12,10 +12,15 @@ use crate::error::{Error, Result};
 /// The layers that a container's record names, lowest first. One that can't be read stops whoever asks: a root file
 /// system without it would be another one, and a collection of garbage would take what is needed.
 pub(crate) fn of_record(spec: &ContainerSpec) -> Result<Vec<Digest>> {
+    read(&spec.layers)
+}
+
+/// The same for those of an image that is mounted in it.
+pub(crate) fn read(layers: &[String]) -> Result<Vec<Digest>> {
     let read = |layer: &String| {
         layer.parse().map_err(|_| Error::invalid("layer in the record of a container", layer, "not a digest"))
     };
-    spec.layers.iter().map(read).collect()
+    layers.iter().map(read).collect()
 }
 
 impl Engine {

@@ -82,8 +82,11 @@ impl Engine {
     }
 
     fn image_usage(&self, containers: &[ContainerInfo]) -> Result<Usage> {
-        let used: BTreeSet<&str> =
-            containers.iter().map(|container| container.spec.image.manifest.as_str()).collect();
+        let used: BTreeSet<&str> = containers
+            .iter()
+            .flat_map(|container| container.spec.images())
+            .map(|image| image.manifest.as_str())
+            .collect();
         let mut usage = Usage::default();
         let (mut all, mut needed) = (BTreeMap::new(), BTreeMap::new());
         for record in self.store().refs()? {

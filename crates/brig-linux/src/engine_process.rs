@@ -59,6 +59,17 @@ pub struct EngineRoot {
     pub writable: bool,
 }
 
+/// Another file system, or a part of one, that the engine process sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineMount {
+    /// What is mounted.
+    pub what: MountKind,
+    /// Where the engine process finds it: absolute.
+    pub target: String,
+    /// Whether it may be written.
+    pub writable: bool,
+}
+
 /// An engine process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineProcess {
@@ -78,6 +89,8 @@ pub struct EngineProcess {
     pub root: Option<EngineRoot>,
     /// The compiled module, and directories of the host.
     pub grants: Vec<Grant>,
+    /// Images that are mounted, and parts of volumes. They can't be had where no namespaces can be made.
+    pub mounts: Vec<EngineMount>,
     /// Whether it has the host's network.
     pub network: bool,
     /// The host name, for what the engine may show of it.
@@ -131,7 +144,12 @@ fn plan_in_place(engine: &EngineProcess, cgroup: CgroupPlan) -> Result<PayloadPl
         }
         Err(error) => return Err(PlanError::NoWall { reason: format!("isn't there: {error}") }),
     }
-    for (field, asked) in [("root", engine.root.is_some()), ("hostname", engine.hostname.is_some())] {
+    let asked = [
+        ("root", engine.root.is_some()),
+        ("mounts", !engine.mounts.is_empty()),
+        ("hostname", engine.hostname.is_some()),
+    ];
+    for (field, asked) in asked {
         if asked {
             return Err(PlanError::unsupported(field, "it takes namespaces, which can't be made here"));
         }
@@ -184,7 +202,8 @@ fn mounts(engine: &EngineProcess) -> Result<Vec<MountPlan>, PlanError> {
         let code = if grant.code { libc::MOUNT_ATTR_NOEXEC } else { 0 };
         Ok(MountPlan { set: mounted.set & !code, ..mounted })
     });
-    root.chain(grants).collect()
+    let more = engine.mounts.iter().map(|more| mount(&more.target, more.what.clone(), more.writable));
+    root.chain(grants).chain(more).collect()
 }
 
 fn mount(target: &str, what: MountKind, writable: bool) -> Result<MountPlan, PlanError> {

@@ -33,7 +33,7 @@ pub use capabilities::{capability, own_capabilities};
 pub use default_spec::{
     Bind, ContainerOptions, Network, SeccompChoice, Tmpfs, all_capabilities, default_spec,
 };
-pub use engine_process::{EngineProcess, EngineRoot, Grant, plan_engine};
+pub use engine_process::{EngineMount, EngineProcess, EngineRoot, Grant, plan_engine};
 pub use error::Error;
 pub use files::{Files, Piece};
 pub use helper::{Helper, HelperError, Spawned};

@@ -106,6 +106,12 @@ impl ContainerPaths {
         self.dir.join("modules")
     }
 
+    /// What belongs to the `number`th of its mounts, where an image is mounted: the place to mount it on the way to a part
+    /// of it, and the writable layer and its work directory of one that can be written.
+    pub fn mounted_image(&self, number: usize) -> PathBuf {
+        self.dir.join("images").join(number.to_string())
+    }
+
     /// The living supervisor's socket. Longer than `sun_path` for long roots: bind and connect to it relative to its
     /// directory.
     pub fn socket(&self) -> PathBuf {

@@ -259,8 +259,17 @@ pub enum MountKind {
         /// Whether with what is mounted below it.
         recursive: bool,
     },
-    /// Another root file system: the image's files in an engine process.
+    /// Another root file system: the image's files in an engine process, or another image's.
     Root(RootFs),
+    /// A file or directory in another root file system, looked up when it is mounted, without leaving it.
+    Part {
+        /// In which.
+        root: RootFs,
+        /// A directory to mount an overlay on, on the way: out of sight of others, and of the container.
+        place: PathBuf,
+        /// Which.
+        path: String,
+    },
 }
 
 /// A device file.

@@ -165,6 +165,21 @@ pub struct MountRecord {
     /// How mounts below it are passed on, where that isn't `rprivate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub propagation: Option<String>,
+    /// The image whose files it shows, if it is one's. The source is the directory of the container that belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted_image: Option<MountedImage>,
+    /// What of the volume or image is seen: a path in it, which leads nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
+}
+
+/// An image whose files are mounted in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountedImage {
+    /// Which.
+    pub image: ImageRecord,
+    /// Its layers, lowest first, as the store names them.
+    pub layers: Vec<String>,
 }
 
 /// The wasm that a container runs.
@@ -239,6 +254,12 @@ pub struct StateRecord {
 }
 
 impl ContainerSpec {
+    /// Its image, and those that are mounted in it.
+    pub fn images(&self) -> impl Iterator<Item = &ImageRecord> {
+        let mounted = self.mounts.iter().filter_map(|mount| mount.mounted_image.as_ref());
+        std::iter::once(&self.image).chain(mounted.map(|mounted| &mounted.image))
+    }
+
     /// Reads `spec.json`.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
         read_versioned(path)

@@ -9,7 +9,7 @@ pub(crate) struct MountFlags {
     /// Mount a volume by its name, or a directory or file of the host by its path; options: ro, rw, nocopy, U
     #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     volume: Vec<String>,
-    /// Mount as type=volume|bind|tmpfs,source=SOURCE,target=TARGET,readonly… says
+    /// Mount as type=volume|bind|tmpfs|image,source=SOURCE,target=TARGET,readonly… says
     #[arg(long, value_name = "KEY=VALUE,…")]
     mount: Vec<MountFlag>,
     /// Mount what another container has mounted

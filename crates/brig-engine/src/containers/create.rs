@@ -62,7 +62,8 @@ impl Engine {
         source: Source,
         options: &CreateOptions,
     ) -> Result<ContainerInfo> {
-        let planned = self.plan_mounts(options, &source.config.volumes)?;
+        let mut planned = self.plan_mounts(options, &source.config.volumes)?;
+        let _images = self.keep_images(paths, &mut planned)?;
         let spec = self.container_spec(paths, id, &source, options, &planned)?;
         let taken = self.take_volumes(&spec, &planned, &source.stack)?;
         let made = self.name_and_record(paths, spec, options);

@@ -15,6 +15,7 @@ use brig_runtime::files::{
 use brig_runtime::liveness::{LivenessError, retire};
 use brig_runtime::lock::ChangeLock;
 use brig_runtime::plan::{IdMap, IdMaps, MountKind, PayloadPlan, RootFs};
+use brig_runtime::record::MountRecord;
 use brig_store::MountOptions;
 
 use super::find::ContainerInfo;
@@ -219,15 +220,43 @@ impl Engine {
     /// The file tree that a path of a container is in, and the path in that tree.
     pub(super) fn locate(&self, container: &ContainerInfo, path: &str) -> Result<Located> {
         if container.spec.kind == "wasm"
-            && let Some(located) = wasm_volume(container, path)
+            && let Some((number, rest)) = wasm_volume(container, path)
         {
-            return Ok(located);
+            return self.locate_in_volume(container, number, rest);
         }
         self.attempt(container, |container| match container.spec.kind.as_str() {
             "wasm" => self.wasm_place(container, false),
             _ => self.linux_place(container, false),
         })
         .map(|(place, lock)| Located { place, path: path.to_owned(), _lock: lock })
+    }
+
+    /// A volume of a wasm container is a directory of the host, unless it is an image or a part of something.
+    fn locate_in_volume(&self, container: &ContainerInfo, number: usize, rest: String) -> Result<Located> {
+        let mount = &container.spec.mounts[number];
+        let (root, part) = match self.special_mount(mount)? {
+            None => return on_host(mount, rest),
+            Some(MountKind::Part { root, path, .. }) => (root, path),
+            Some(MountKind::Root(root)) => (root, String::new()),
+            Some(_) => return on_host(mount, rest),
+        };
+        let place = |container: &ContainerInfo| {
+            if container.state.state.is_active() {
+                return running(container, &super::wasm_process::volume(number), false);
+            }
+            Ok(Place::Stopped {
+                user_namespace: self.own_ids(),
+                root: root.clone(),
+                read_only: mount.read_only,
+                mounts: Vec::new(),
+            })
+        };
+        let (place, lock) = self.attempt(container, place)?;
+        let path = match &place {
+            Place::Stopped { .. } => format!("{part}/{rest}"),
+            _ => rest,
+        };
+        Ok(Located { place, path, _lock: lock })
     }
 
     /// The root of a container's own files, without what is mounted in it.
@@ -271,7 +300,7 @@ impl Engine {
         }
         let paths = self.roots().container(&container.spec.id);
         let plan: PayloadPlan = self.linux_payload(container, &paths)?;
-        let binds = plan.mounts.into_iter().filter(|mount| matches!(mount.what, MountKind::Bind { .. }));
+        let binds = plan.mounts.into_iter().filter(|mount| !matches!(mount.what, MountKind::New { .. }));
         Ok(Place::Stopped {
             user_namespace: plan.user_namespace,
             root: to_be_mounted_again(plan.root),
@@ -358,12 +387,13 @@ pub(super) fn again<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
     work()
 }
 
-/// A volume of a wasm container is a directory of the host, which the guest finds by the beginning of a path.
-fn wasm_volume(container: &ContainerInfo, path: &str) -> Option<Located> {
+/// The number of the volume of a wasm container that the guest finds by the beginning of a path, and the rest of it.
+fn wasm_volume(container: &ContainerInfo, path: &str) -> Option<(usize, String)> {
     let absolute = Path::new("/").join(path);
     let below = |target: &str| absolute.strip_prefix(target).ok().map(Path::to_path_buf);
-    let found = container.spec.mounts.iter().filter_map(|mount| Some((mount, below(&mount.target)?)));
-    let (mount, rest) = found.max_by_key(|(mount, _)| mount.target.len())?;
+    let mounts = container.spec.mounts.iter().enumerate();
+    let found = mounts.filter_map(|(number, mount)| Some((number, mount, below(&mount.target)?)));
+    let (number, _, rest) = found.max_by_key(|(_, mount, _)| mount.target.len())?;
     // A path with `..` may lead out of it, and then isn't one in it.
     if absolute.components().any(|part| part == std::path::Component::ParentDir) {
         return None;
@@ -372,11 +402,19 @@ fn wasm_volume(container: &ContainerInfo, path: &str) -> Option<Located> {
     if path.ends_with('/') || path.ends_with("/.") {
         rest.push('/');
     }
-    if mount.source.is_dir() {
-        return Some(Located::on_host(mount.source.clone(), rest));
-    }
-    let name = mount.source.file_name()?.to_str()?.to_owned();
-    Some(Located::on_host(mount.source.parent()?.to_owned(), name))
+    Some((number, rest))
+}
+
+fn on_host(mount: &MountRecord, rest: String) -> Result<Located> {
+    let source = &mount.source;
+    let (Some(parent), Some(name)) = (source.parent(), source.file_name().and_then(|name| name.to_str()))
+    else {
+        return Ok(Located::on_host(source.clone(), rest));
+    };
+    Ok(match source.is_dir() {
+        true => Located::on_host(source.clone(), rest),
+        false => Located::on_host(parent.to_owned(), name.to_owned()),
+    })
 }
 
 fn running(container: &ContainerInfo, root: &str, bare: bool) -> Result<Place> {

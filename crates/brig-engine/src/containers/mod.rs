@@ -37,3 +37,4 @@ pub(crate) use prune::disk_use;
 pub use prune::{PruneFilter, PrunedContainers};
 pub use size::ContainerSize;
 pub use start::AttachOptions;
+pub(crate) use start::make_dir;

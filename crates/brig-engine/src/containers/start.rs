@@ -7,8 +7,9 @@ use std::path::Path;
 
 use brig_linux::{HelperError, HostOptions, RootFs, plan_linux};
 use brig_runtime::client::Supervisor;
-use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
+use brig_runtime::plan::{MountKind, MountPlan, PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
 use brig_runtime::protocol::STEP_RUNNING;
+use brig_runtime::record::MountRecord;
 use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, ContainerSpec, State};
 use brig_store::MountOptions;
@@ -132,10 +133,26 @@ impl Engine {
         let rootfs = self.root_fs(container, paths)?;
         let mut payload = plan_linux(&oci, &rootfs, &HostOptions::new(self.host(), &spec.id))
             .map_err(brig_linux::Error::from)?;
+        self.put_special_mounts(&spec.mounts, &mut payload.mounts)?;
         if spec.init {
             brig_linux::put_init_before(&mut payload.process);
         }
         Ok(payload)
+    }
+
+    /// The OCI runtime spec has a directory in the place of an image, or of a part of a volume.
+    fn put_special_mounts(&self, records: &[MountRecord], plans: &mut [MountPlan]) -> Result<()> {
+        for record in records {
+            let Some(what) = self.special_mount(record)? else { continue };
+            let is_it = |plan: &&mut MountPlan| {
+                plan.target == record.target
+                    && matches!(&plan.what, MountKind::Bind { source, .. } if *source == record.source)
+            };
+            if let Some(plan) = plans.iter_mut().find(is_it) {
+                plan.what = what;
+            }
+        }
+        Ok(())
     }
 
     /// The layers under the container's writable top, whose directories are made on the first start.
@@ -171,7 +188,7 @@ fn forget_volatile(container: &ContainerInfo, paths: &ContainerPaths) -> Result<
 }
 
 /// The writable top's root is the container's `/`, so its mode is seen inside.
-pub(super) fn make_dir(path: &Path) -> Result<()> {
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o755).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // The umask took bits away.

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use brig_linux::{EngineProcess, EngineRoot, Grant, plan_engine};
+use brig_linux::{EngineMount, EngineProcess, EngineRoot, Grant, plan_engine};
 use brig_oci::Digest;
 use brig_runtime::plan::PayloadPlan;
 use brig_runtime::protocol::{EngineRequest, ExecRequest};
@@ -48,12 +48,14 @@ impl Engine {
         } else {
             None
         };
-        grants.extend(spec.mounts.iter().enumerate().map(|(number, mount)| Grant {
-            source: mount.source.clone(),
-            target: volume(number),
-            writable: !mount.read_only,
-            code: false,
-        }));
+        let mut mounts = Vec::new();
+        for (number, mount) in spec.mounts.iter().enumerate() {
+            let (target, writable) = (volume(number), !mount.read_only);
+            match self.special_mount(mount)? {
+                Some(what) => mounts.push(EngineMount { what, target, writable }),
+                None => grants.push(Grant { source: mount.source.clone(), target, writable, code: false }),
+            }
+        }
         let process = EngineProcess {
             program: self.runner()?,
             args: engine_args(),
@@ -62,6 +64,7 @@ impl Engine {
             gid: self.host().gid,
             root,
             grants,
+            mounts,
             network: request.network,
             limits: spec.limits.clone(),
             rlimits: super::tuning::rlimits(&spec.tuning),
@@ -196,7 +199,8 @@ fn engine_args() -> Vec<String> {
     vec![RUNNER.into(), brig_wasm::request::RUN_ARGUMENT.into()]
 }
 
-fn volume(number: usize) -> String {
+/// Where the engine process finds a mount.
+pub(super) fn volume(number: usize) -> String {
     format!("/volumes/{number}")
 }
 

@@ -66,7 +66,7 @@ impl Engine {
         let manifests: Vec<String> =
             children.chain([&image.descriptor.digest]).map(ToString::to_string).collect();
         for container in self.containers()? {
-            let uses = manifests.contains(&container.spec.image.manifest);
+            let uses = container.spec.images().any(|image| manifests.contains(&image.manifest));
             if uses && (container.state.state.is_active() || !force) {
                 let name = image.reference.to_string();
                 return Err(Error::ImageInUse { name, container: container.spec.name });
@@ -92,7 +92,10 @@ impl Engine {
                 spec => spec?,
             };
             layers.extend(crate::layers::of_record(&spec)?);
-            blobs.extend(spec.image.manifest.parse::<Digest>());
+            for mounted in spec.mounts.iter().filter_map(|mount| mount.mounted_image.as_ref()) {
+                layers.extend(crate::layers::read(&mounted.layers)?);
+            }
+            blobs.extend(spec.images().filter_map(|image| image.manifest.parse::<Digest>().ok()));
             blobs.extend(spec.wasm.iter().filter_map(|wasm| wasm.module.parse::<Digest>().ok()));
         }
         Ok(InUse { manifests: Vec::new(), layers, blobs })

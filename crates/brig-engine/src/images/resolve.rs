@@ -121,6 +121,15 @@ impl Engine {
         Ok(resolved)
     }
 
+    /// Whether the image is in the store, whole.
+    pub fn has_image(&self, name: &str, wanted: &Wanted) -> Result<bool> {
+        match self.resolve(name, wanted) {
+            Ok(resolved) => Ok(self.missing_part(&resolved)?.is_none()),
+            Err(Error::ImageNotFound { .. } | Error::Incomplete { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether everything that running the image needs is in the store.
     pub(crate) fn missing_part(&self, resolved: &ResolvedImage) -> Result<Option<Digest>> {
         for (layer, unpack) in layers_of(&resolved.image)? {

@@ -13,6 +13,7 @@
 //! or about to be.
 
 mod fill;
+mod images;
 mod mounts;
 mod options;
 mod parse;

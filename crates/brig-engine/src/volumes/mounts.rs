@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use brig_runtime::ContainerSpec;
 use brig_runtime::record::MountRecord;
@@ -81,7 +82,13 @@ impl Engine {
     }
 
     fn planned(&self, volume: &Volume) -> Result<Planned> {
+        let mut mounted_image = None;
         let (source, name, anonymous) = match &volume.source {
+            VolumeSource::Image(image) => {
+                mounted_image = Some(self.image_to_mount(image)?);
+                // Known once the container has a directory.
+                (PathBuf::new(), None, false)
+            }
             VolumeSource::Host(path) => {
                 host_source(volume, path)?;
                 (path.clone(), None, false)
@@ -100,6 +107,8 @@ impl Engine {
             anonymous,
             mode: volume.mode.clone(),
             propagation: volume.propagation.clone(),
+            mounted_image,
+            subpath: volume.subpath.clone(),
         };
         Ok(Planned { record, no_copy: volume.no_copy, chown: volume.chown, inherited: false })
     }

@@ -23,6 +23,8 @@ pub struct Volume {
     pub must_exist: bool,
     /// How mounts below it are passed on: `rslave`, …
     pub propagation: Option<String>,
+    /// What of a volume or an image is seen: a path in it.
+    pub subpath: Option<String>,
     /// The options as given.
     pub mode: String,
 }
@@ -36,6 +38,8 @@ pub enum VolumeSource {
     Named(String),
     /// A new volume.
     Anonymous,
+    /// The files of an image, by its name or id; of its own platform's, where there are several.
+    Image(String),
 }
 
 /// What `--mount` asks for.
@@ -63,6 +67,7 @@ impl Volume {
             chown: false,
             must_exist: false,
             propagation: None,
+            subpath: None,
             mode: String::new(),
         }
     }

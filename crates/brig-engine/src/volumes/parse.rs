@@ -45,8 +45,12 @@ pub(super) struct MountFields {
     of_bind: bool,
     of_volume: bool,
     of_tmpfs: bool,
+    of_image: bool,
     propagation: Option<String>,
     no_copy: bool,
+    /// podman's, of images.
+    writable: Option<bool>,
+    subpath: Option<String>,
     size: Option<u64>,
     mode: Option<u32>,
 }
@@ -72,6 +76,10 @@ impl MountFields {
                 self.read_only = flag()?;
                 return Ok(());
             }
+            "rw" => {
+                (self.of_image, self.writable) = (true, Some(flag()?));
+                return Ok(());
+            }
             "volume-nocopy" => {
                 (self.of_volume, self.no_copy) = (true, flag()?);
                 return Ok(());
@@ -95,8 +103,9 @@ impl MountFields {
             }
             "tmpfs-size" => (self.of_tmpfs, self.size) = (true, Some(size(value)?)),
             "tmpfs-mode" => (self.of_tmpfs, self.mode) = (true, Some(mode(value)?)),
+            "image-subpath" => (self.of_image, self.subpath) = (true, Some(subpath(value)?)),
             "bind-nonrecursive" | "bind-recursive" | "bind-create-src" | "volume-subpath"
-            | "volume-label" | "volume-opt" | "image-subpath" => {
+            | "volume-label" | "volume-opt" => {
                 return Err(format!("`{key}` is not supported here"));
             }
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
@@ -129,13 +138,23 @@ impl MountFields {
             }
             "tmpfs" if source.is_some() => Err(in_kind("field Source must not be specified".into())),
             "tmpfs" => Ok(MountFlag::Tmpfs { target, options: self.tmpfs_options() }),
-            "image" | "cluster" | "npipe" => Err(format!("mounts of type {kind} are not supported here")),
-            _ => Err(format!("mount type unknown: \"{kind}\"; the types are bind, volume and tmpfs")),
+            "image" => {
+                let source = source.ok_or_else(|| in_kind("field Source must not be empty".into()))?;
+                Ok(self.image(source, target))
+            }
+            "cluster" | "npipe" => Err(format!("mounts of type {kind} are not supported here")),
+            _ => Err(format!("mount type unknown: \"{kind}\"; the types are bind, volume, image and tmpfs")),
         }
     }
 
     fn check_mixed(&self, kind: &str) -> Result<()> {
-        for (of, given) in [("bind", self.of_bind), ("volume", self.of_volume), ("tmpfs", self.of_tmpfs)] {
+        let options = [
+            ("bind", self.of_bind),
+            ("volume", self.of_volume),
+            ("tmpfs", self.of_tmpfs),
+            ("image", self.of_image),
+        ];
+        for (of, given) in options {
             if given && kind != of {
                 return Err(format!("cannot mix '{of}-*' options with mount type '{kind}'"));
             }
@@ -149,7 +168,18 @@ impl MountFields {
             no_copy: self.no_copy,
             must_exist: true,
             propagation: self.propagation,
+            subpath: self.subpath,
             ..Volume::new(source, target)
+        })
+    }
+
+    /// An image's files are what they are, unless podman's `rw` says otherwise.
+    fn image(self, source: String, target: String) -> MountFlag {
+        MountFlag::Volume(Volume {
+            read_only: self.read_only || self.writable != Some(true),
+            no_copy: true,
+            subpath: self.subpath,
+            ..Volume::new(VolumeSource::Image(source), target)
         })
     }
 
@@ -159,6 +189,24 @@ impl MountFields {
         let read_only = self.read_only.then(|| "ro".to_owned());
         [read_only, size, mode].into_iter().flatten().collect::<Vec<_>>().join(",")
     }
+}
+
+/// A path in a volume or an image. docker's rule: it can't lead out of it by its own words.
+fn subpath(value: &str) -> Result<String> {
+    let mut depth = 0_usize;
+    for part in value.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return Err(no_subpath(value)),
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    if value.is_empty() || value.starts_with('/') { Err(no_subpath(value)) } else { Ok(value.to_owned()) }
+}
+
+fn no_subpath(value: &str) -> String {
+    format!("subpath must be a relative path within the volume: '{value}'")
 }
 
 /// As Go reads them.
@@ -257,6 +305,11 @@ mod tests {
         assert_eq!(volume("type=volume,destination=/b").source, VolumeSource::Anonymous);
         let comma = volume(r#"type=bind,"source=/a,""b""",target=/c"#);
         assert_eq!(comma.source, VolumeSource::Host(r#"/a,"b""#.into()));
+        let image = volume("type=image,source=busybox,target=/i,image-subpath=etc/./x");
+        assert_eq!(image.source, VolumeSource::Image("busybox".into()));
+        assert!(image.read_only && image.subpath.as_deref() == Some("etc/./x"));
+        assert!(volume("type=image,source=a,destination=/i,rw=false").read_only);
+        assert!(!volume("type=image,source=a,destination=/i,rw=true").read_only);
         let tmpfs: MountFlag = "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770".parse().unwrap();
         assert_eq!(tmpfs, MountFlag::Tmpfs { target: "/t".into(), options: "size=1048576,mode=1770".into() });
     }
@@ -273,7 +326,12 @@ mod tests {
             ("src=a/b,target=/a", "use absolute path"),
             ("type=tmpfs,src=/a,target=/b", "type \"tmpfs\": field Source must not be specified"),
             ("type=moon,target=/b", "mount type unknown: \"moon\""),
-            ("type=image,src=busybox,target=/b", "not supported"),
+            ("type=image,target=/b", "type \"image\": field Source must not be empty"),
+            ("type=image,src=a,target=/b,image-subpath=/c", "subpath must be a relative path"),
+            ("type=image,src=a,target=/b,image-subpath=c/../../d", "subpath must be a relative path"),
+            ("type=image,src=a,target=/b,volume-nocopy", "cannot mix 'volume-*' options"),
+            ("target=/b,rw=true", "cannot mix 'image-*' options with mount type 'volume'"),
+            ("type=cluster,src=a,target=/b", "not supported"),
             (
                 "type=bind,src=/a,target=/b,volume-nocopy",
                 "cannot mix 'volume-*' options with mount type 'bind'",

@@ -5,21 +5,21 @@
 //! something else in its place in between (CVE-2021-30465).
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use brig_runtime::plan::{MountKind, MountPlan, PayloadPlan};
+use brig_runtime::plan::{MountKind, MountPlan, PayloadPlan, RootFs};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
 
 use super::child::Entry;
 use super::failure::{Failure, On};
 use super::rootfs::{Opened, open_root};
-use super::sys;
+use super::{open_path, sys};
 
 /// What `statfs` says of a devpts (`linux/magic.h`).
 pub(super) const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
@@ -59,20 +59,56 @@ pub(super) fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) ->
             change_attributes(&made, mount, slave)?;
             (made, kind)
         }
-        MountKind::Root(root) => match open_root(root)? {
-            Opened::Detached(made) => {
-                change_attributes(&made, mount, slave)?;
-                (made, FileType::Directory)
-            }
-            Opened::Attached(made) => {
-                change_attributes(&made, mount, slave)?;
-                (clone_of(made.as_fd())?, FileType::Directory)
-            }
-        },
+        MountKind::Root(root) => {
+            let made = match open_root(root)? {
+                Opened::Detached(made) => made,
+                Opened::Attached(made) => moved(&made)?,
+            };
+            change_attributes(&made, mount, slave)?;
+            (made, FileType::Directory)
+        }
+        MountKind::Part { root, place, path } => {
+            let made = part(root, place, path).on(path)?;
+            let kind = FileType::from_raw_mode(rustix::fs::fstat(&made)?.st_mode);
+            change_attributes(&made, mount, slave)?;
+            (made, kind)
+        }
     };
     let target = target_of(root, mount, kind)?;
     attach(made.as_fd(), target.as_fd())?;
     Ok(())
+}
+
+/// A mount in the host's tree, taken out of it: what it is over may be needed as it is.
+fn moved(made: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let copy = clone_of(made.as_fd())?;
+    detach(made)?;
+    Ok(copy)
+}
+
+/// A copy of a part of a file system, mounted nowhere. What isn't mounted anywhere can't be copied in parts, so an
+/// overlay gets a place in the host's tree, which nobody but this process has and which is dropped with it.
+fn part(root: &RootFs, place: &Path, path: &str) -> Result<OwnedFd, Failure> {
+    if let RootFs::Path { path: whole } = root {
+        let whole = open_path(whole)?;
+        return Ok(clone_of(open_in(whole.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC)?.as_fd())?);
+    }
+    let whole = match open_root(root)? {
+        Opened::Attached(whole) => whole,
+        Opened::Detached(whole) => {
+            move_mount(&whole, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).on(place)?;
+            whole
+        }
+    };
+    let found = open_in(whole.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC)?;
+    let copy = clone_of(found.as_fd())?;
+    detach(&whole)?;
+    Ok(copy)
+}
+
+/// Takes a mount out of the host's tree, as this process has it.
+fn detach(mount: &OwnedFd) -> Result<(), Errno> {
+    unmount(format!("/proc/self/fd/{}", mount.as_raw_fd()), UnmountFlags::DETACH)
 }
 
 /// Where a mount goes. Kernel file systems are told apart by what writes to them do, so they go where they are said to

@@ -117,7 +117,8 @@ impl Overlay<'_> {
         fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).on("overlay")
     }
 
-    /// As one string of options, over the uppermost layer. Paths are given by descriptors: short, and without
+    /// As one string of options, over the writable directory, which is the container's alone, or else over the uppermost
+    /// layer. Paths are given by descriptors: short, and without
     /// characters that have a meaning.
     fn mount_by_string(&self) -> Result<OwnedFd, Failure> {
         let mut held = Vec::new();
@@ -135,7 +136,7 @@ impl Overlay<'_> {
         }
         options.extend_from_slice(self.options);
         let options = std::ffi::CString::new(options.join(",")).map_err(|_| Errno::INVAL)?;
-        let target = self.lowers.first().ok_or(Errno::INVAL)?;
+        let target = self.upper.or(self.lowers.first().map(PathBuf::as_path)).ok_or(Errno::INVAL)?;
         rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str())
             .on(target)?;
         open_path(target)
