@@ -21,6 +21,9 @@ pub struct PayloadPlan {
     pub new_namespaces: u32,
     /// The namespaces to enter: one `CLONE_NEW*` bit each, and the file that stands for it.
     pub joined_namespaces: Vec<(u32, PathBuf)>,
+    /// What the clocks of the new time namespace are ahead of the host's: `monotonic` or `boottime`, seconds,
+    /// nanoseconds.
+    pub time_offsets: Vec<(String, i64, u32)>,
     /// The cgroups to make.
     pub cgroup: CgroupPlan,
     /// Whether to bring up the loopback interface of the new network namespace.
@@ -82,6 +85,49 @@ pub struct ProcessPlan {
     pub rlimits: Vec<(u32, u64, u64)>,
     /// What the kernel's OOM killer adds to its badness.
     pub oom_score_adj: Option<i32>,
+    /// How the kernel schedules it.
+    pub scheduling: SchedulingPlan,
+}
+
+/// How the kernel schedules a process, and where its memory comes from. What isn't there stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedulingPlan {
+    /// Its share of the processors.
+    pub cpu: Option<CpuScheduling>,
+    /// Its I/O priority, as `ioprio_set(2)` takes it: the class in the upper three bits.
+    pub io_priority: Option<u16>,
+    /// Its memory policy.
+    pub memory: Option<MemoryPolicy>,
+    /// Its personality, as `personality(2)` takes it.
+    pub personality: Option<u32>,
+}
+
+/// `struct sched_attr` of `sched_setattr(2)`. Times are nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuScheduling {
+    /// `SCHED_*`
+    pub policy: u32,
+    /// `SCHED_FLAG_*`
+    pub flags: u64,
+    /// The nice value, of the policies that have one.
+    pub nice: i32,
+    /// The static priority, of the real-time policies.
+    pub priority: u32,
+    /// Of the deadline policy.
+    pub runtime: u64,
+    /// Of the deadline policy.
+    pub deadline: u64,
+    /// Of the deadline policy.
+    pub period: u64,
+}
+
+/// What `set_mempolicy(2)` takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPolicy {
+    /// `MPOL_*`, with `MPOL_F_*` bits.
+    pub mode: u32,
+    /// A bit for each node.
+    pub nodes: Vec<u64>,
 }
 
 /// Numbers in the container's user namespace.

@@ -16,12 +16,13 @@ use crate::protocol::ExecRequest;
 use crate::restart::RestartPolicy;
 
 pub use crate::payload::{
-    Bytes, CapabilityPlan, CgroupDir, CgroupPlan, DevicePlan, IdMap, IdMaps, LandlockPlan, MountKind,
-    MountPlan, PayloadPlan, ProcessPlan, RootFs, SeccompPlan, UserPlan,
+    Bytes, CapabilityPlan, CgroupDir, CgroupPlan, CpuScheduling, DevicePlan, IdMap, IdMaps, LandlockPlan,
+    MemoryPolicy, MountKind, MountPlan, PayloadPlan, ProcessPlan, RootFs, SchedulingPlan, SeccompPlan,
+    UserPlan,
 };
 
 /// The version of the encoding; helper and library must have the same.
-pub const PLAN_VERSION: u32 = 7;
+pub const PLAN_VERSION: u32 = 8;
 
 /// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
 pub const REPORT_FD: i32 = 3;

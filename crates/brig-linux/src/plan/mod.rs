@@ -6,6 +6,7 @@
 //!      ─ mounts     options to bits, cgroup file systems by the host's hierarchies
 //!      ─ devices    the default ones and the spec's
 //!      ─ process    ids, capabilities, limits, seccomp
+//!      ─ scheduling processors, I/O, memory
 //!      ─ resources  cgroups and their settings
 //! ```
 
@@ -15,6 +16,7 @@ mod namespaces;
 mod process;
 mod refuse;
 mod resources;
+mod scheduling;
 #[cfg(test)]
 mod tests;
 
@@ -174,6 +176,7 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
         new_namespaces: context.namespaces.new,
         joined_namespaces: context.namespaces.joined,
         mounts,
+        time_offsets: context.namespaces.time_offsets,
         cgroup,
     })
 }

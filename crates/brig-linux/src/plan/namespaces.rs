@@ -7,6 +7,7 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use super::{Context, PlanError};
 use crate::host::Host;
+use crate::seccomp::KernelVersion;
 
 pub(super) const MOUNT: u32 = libc::CLONE_NEWNS.cast_unsigned();
 pub(super) const PID: u32 = libc::CLONE_NEWPID.cast_unsigned();
@@ -14,6 +15,10 @@ pub(super) const NETWORK: u32 = libc::CLONE_NEWNET.cast_unsigned();
 pub(super) const IPC: u32 = libc::CLONE_NEWIPC.cast_unsigned();
 pub(super) const UTS: u32 = libc::CLONE_NEWUTS.cast_unsigned();
 pub(super) const CGROUP: u32 = libc::CLONE_NEWCGROUP.cast_unsigned();
+pub(super) const TIME: u32 = libc::CLONE_NEWTIME.cast_unsigned();
+
+/// From this version on a process comes into its new time namespace when it executes a program.
+const TIME_AT_EXEC: KernelVersion = KernelVersion { major: 6, minor: 3 };
 
 /// Which namespaces a container has.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +26,7 @@ pub(super) struct Namespaces {
     pub(super) user: Option<IdMaps>,
     pub(super) new: u32,
     pub(super) joined: Vec<(u32, PathBuf)>,
+    pub(super) time_offsets: Vec<(String, i64, u32)>,
 }
 
 impl Namespaces {
@@ -51,9 +57,10 @@ pub(super) fn namespaces(spec: &Spec, linux: &Linux, host: &Host) -> Result<Name
             }
             (LinuxNamespaceType::User, Some(_)) => return Err(joining("user")),
             (LinuxNamespaceType::Mount, Some(_)) => return Err(joining("mount")),
-            (LinuxNamespaceType::Time, _) => {
-                return Err(PlanError::unsupported("linux.namespaces", "time namespaces aren't made"));
+            (LinuxNamespaceType::Time, None) if host.kernel < TIME_AT_EXEC => {
+                return Err(PlanError::unsupported("linux.namespaces", "time namespaces need Linux 6.3"));
             }
+            (LinuxNamespaceType::Time, _) => TIME,
             (LinuxNamespaceType::Mount, None) => MOUNT,
             (LinuxNamespaceType::Pid, _) => PID,
             (LinuxNamespaceType::Network, _) => NETWORK,
@@ -79,11 +86,34 @@ pub(super) fn namespaces(spec: &Spec, linux: &Linux, host: &Host) -> Result<Name
         found.user = Some(maps(spec, linux, host));
     }
     check_names(spec, &found)?;
+    found.time_offsets = time_offsets(linux, &found)?;
     Ok(found)
 }
 
 fn joining(kind: &str) -> PlanError {
     PlanError::unsupported("linux.namespaces", format!("{kind} namespaces that exist can't be entered"))
+}
+
+/// What the clocks of a new time namespace are ahead of the host's.
+fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, i64, u32)>, PlanError> {
+    let offsets = linux.time_offsets().iter().flatten();
+    let mut offsets: Vec<_> = offsets
+        .map(|(clock, offset)| {
+            (clock.clone(), offset.secs().unwrap_or_default(), offset.nanosecs().unwrap_or_default())
+        })
+        .collect();
+    offsets.sort();
+    if !offsets.is_empty() && !namespaces.makes(TIME) {
+        return Err(PlanError::unsupported("linux.timeOffsets", "they need a new time namespace"));
+    }
+    match offsets.iter().find(|(clock, _, _)| clock != "monotonic" && clock != "boottime") {
+        Some((clock, _, _)) => Err(PlanError::Invalid {
+            field: "linux.timeOffsets",
+            value: clock.clone(),
+            reason: "is neither `monotonic` nor `boottime`",
+        }),
+        None => Ok(offsets),
+    }
 }
 
 /// The host's names are the host's.

@@ -29,6 +29,7 @@ pub(super) fn process(context: &Context<'_>) -> Result<ProcessPlan, PlanError> {
         landlock: None,
         rlimits: process.rlimits().iter().flatten().map(rlimit).collect(),
         oom_score_adj: process.oom_score_adj(),
+        scheduling: super::scheduling::scheduling(context, process)?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! What a spec may ask for and brig can't give. Everything that isn't handled elsewhere is here, so that nothing is left
 //! out in silence.
 
-use oci_spec::runtime::{Hooks, Linux, LinuxPersonalityDomain, Mount, Process, Spec};
+use oci_spec::runtime::{Hooks, Linux, Mount, Process, Spec};
 
 use super::PlanError;
 
@@ -24,19 +24,9 @@ pub(super) fn refuse(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
 type Asked = (&'static str, bool, &'static str);
 
 fn of_linux(linux: &Linux) -> Vec<Asked> {
-    let personality = linux.personality().as_ref();
-    let foreign =
-        personality.is_some_and(|personality| personality.domain() != LinuxPersonalityDomain::PerLinux);
     let listener = linux.seccomp().as_ref().is_some_and(|policy| policy.listener_path().is_some());
     vec![
         ("linux.intelRdt", linux.intel_rdt().is_some(), "cache allocation isn't supported"),
-        ("linux.memoryPolicy", linux.memory_policy().is_some(), "memory policies aren't supported"),
-        ("linux.personality", foreign, "only the personality LINUX is supported"),
-        (
-            "linux.timeOffsets",
-            some(linux.time_offsets().as_ref().map(|map| map.len())),
-            "time namespaces aren't made",
-        ),
         (
             "linux.netDevices",
             some(linux.net_devices().as_ref().map(|map| map.len())),
@@ -59,8 +49,6 @@ fn of_process(process: &Process) -> Vec<Asked> {
             given(process.selinux_label().as_deref()),
             "there is no SELinux policy to apply it",
         ),
-        ("process.ioPriority", process.io_priority().is_some(), "I/O priorities aren't supported"),
-        ("process.scheduler", process.scheduler().is_some(), "schedulers aren't supported"),
         ("process.execCPUAffinity", process.exec_cpu_affinity().is_some(), "CPU affinities aren't supported"),
     ]
 }

@@ -141,3 +141,63 @@ fn kernel_parameters_of_namespaces_are_set_and_no_others() {
         assert!(machine.plan(&spec).is_err(), "{name}");
     }
 }
+
+#[test]
+fn it_is_scheduled_as_the_spec_says() {
+    let Some(machine) = machine() else { return };
+    let script = "grep policy /proc/self/sched; cat /proc/self/personality; uname -m; \
+                  grep -m 1 default /proc/self/numa_maps; cat /proc/self/stat";
+    let mut spec = machine.spec(&script_options(script));
+    let mut json = serde_json::to_value(&spec).unwrap();
+    json["process"]["scheduler"] = serde_json::json!({ "policy": "SCHED_BATCH", "nice": 5 });
+    json["process"]["ioPriority"] = serde_json::json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 0 });
+    json["linux"]["personality"] = serde_json::json!({ "domain": "LINUX32" });
+    spec = serde_json::from_value(json).unwrap();
+    let outcome = machine.run_spec(&spec);
+    let stat: Vec<_> =
+        outcome.stdout.lines().last().unwrap().rsplit(") ").next().unwrap().split(' ').collect();
+    // The 19th field of stat(5) is the nice value, and the 41st the policy.
+    assert_eq!((stat[16], stat[38]), ("5", "3"), "{outcome:?}");
+    assert!(outcome.stdout.contains("00000008") || outcome.stdout.contains("i686"), "{outcome:?}");
+}
+
+#[test]
+fn what_the_kernel_refuses_of_its_schedule_is_told() {
+    let Some(machine) = machine() else { return };
+    for (field, value) in [
+        ("scheduler", serde_json::json!({ "policy": "SCHED_DEADLINE", "runtime": 2, "deadline": 1 })),
+        ("scheduler", serde_json::json!({ "policy": "SCHED_OTHER", "priority": 3 })),
+    ] {
+        let mut json = serde_json::to_value(machine.spec(&script_options("true"))).unwrap();
+        json["process"][field] = value;
+        let failure = machine.failure(&serde_json::from_value(json).unwrap());
+        assert_eq!((failure.step.as_str(), failure.subject.as_deref()), ("schedule", Some("scheduler")));
+    }
+}
+
+#[test]
+fn its_clocks_are_ahead_as_the_spec_says() {
+    let Some(machine) = machine() else { return };
+    let mut json = serde_json::to_value(machine.spec(&script_options("cat /proc/uptime"))).unwrap();
+    json["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({ "type": "time" }));
+    json["linux"]["timeOffsets"] = serde_json::json!({ "boottime": { "secs": 1_000_000_000 } });
+    let outcome = machine.run_spec(&serde_json::from_value(json.clone()).unwrap());
+    assert!(outcome.stdout.starts_with("1000"), "{outcome:?}");
+    json["linux"]["namespaces"].as_array_mut().unwrap().pop();
+    let error = machine.plan(&serde_json::from_value(json).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("time namespace"), "{error}");
+}
+
+#[test]
+fn its_memory_comes_from_where_the_spec_says() {
+    let Some(machine) = machine() else { return };
+    let mut json = serde_json::to_value(machine.spec(&script_options("cat /proc/self/numa_maps"))).unwrap();
+    json["linux"]["memoryPolicy"] =
+        serde_json::json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] });
+    if !std::path::Path::new("/proc/self/numa_maps").exists() {
+        eprintln!("skipped: this kernel has no NUMA");
+        return;
+    }
+    let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+    assert!(outcome.stdout.contains("bind=static:0"), "{outcome:?}");
+}

@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use super::failure::{Failure, On};
 use super::streams::EngineEnds;
 use super::{
-    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, rootfs, streams, sys, wire,
+    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, rootfs, scheduling, streams,
+    sys, wire,
 };
 
 /// A step: its name, as a verb phrase, and what it does.
@@ -45,6 +46,8 @@ pub(super) const STEPS: &[Step] = &[
     ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
     // The namespace's root is where this process is now.
     ("make the cgroup namespace", make_cgroup_namespace),
+    // Before anything is executed, which is when this process comes into it.
+    ("make the time namespace", scheduling::make_time_namespace),
     ("bring up the loopback interface", loopback),
     ("set the host name", hostname),
     ("set the OOM score", identity::oom_score),
@@ -75,6 +78,8 @@ pub(super) const STEPS: &[Step] = &[
     // directory's and the program's (CVE-2024-21626).
     ("close descriptors", streams::close_others),
     ("set a resource limit", identity::rlimits),
+    // While it has the rights that a better place in a queue takes.
+    ("schedule", scheduling::schedule),
     ("change to the working directory", program::change_directory),
     // Dropping them takes a capability that goes with the user.
     ("drop capabilities", identity::drop_bounding),

@@ -13,7 +13,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::child::{Entry, Step as Action, become_payload, start_session};
 use super::failure::{Failure, On, Step};
 use super::sys::Cloned;
-use super::{ChildIo, Payload, cgroup, child, identity, landlock, listen, program, reap, streams, sys, wire};
+use super::{
+    ChildIo, Payload, cgroup, child, identity, landlock, listen, program, reap, scheduling, streams, sys,
+    wire,
+};
 
 const NEWPID: u32 = libc::CLONE_NEWPID.cast_unsigned();
 const NEWUSER: u32 = libc::CLONE_NEWUSER.cast_unsigned();
@@ -60,6 +63,7 @@ const STEPS: &[Action] = &[
     ("set up the standard streams", streams::place),
     ("close descriptors", streams::close_others),
     ("set a resource limit", identity::rlimits),
+    ("schedule", scheduling::schedule),
     ("change to the working directory", program::change_directory),
     ("drop capabilities", identity::drop_bounding),
     ("become the user", identity::become_user),

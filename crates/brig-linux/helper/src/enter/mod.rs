@@ -24,6 +24,7 @@ mod mounts;
 pub(crate) mod place;
 mod program;
 mod rootfs;
+mod scheduling;
 mod streams;
 pub(crate) mod sys;
 mod wire;
@@ -75,7 +76,7 @@ pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
     let (engine, report) = streams::engine_ends(&payload.process).step("make the engine's descriptors")?;
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     let held = join::hold_pid_namespace(payload).step("enter the pid namespace")?;
-    let mut flags = u64::from(payload.new_namespaces & !cgroup::LATER);
+    let mut flags = u64::from(payload.new_namespaces & !(cgroup::LATER | scheduling::NEWTIME));
     if payload.user_namespace.is_some() {
         flags |= libc::CLONE_NEWUSER as u64;
     }

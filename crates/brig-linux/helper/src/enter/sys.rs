@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use brig_runtime::plan::{CpuScheduling, MemoryPolicy};
+
 /// The outcome of [`clone3`].
 #[derive(Debug)]
 pub(crate) enum Cloned {
@@ -29,6 +31,53 @@ fn check(result: c_long) -> io::Result<c_long> {
 
 fn check_int(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `struct sched_attr` in its first size (`linux/sched/types.h`), without what clamps utilisation.
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// How this process is scheduled.
+pub(crate) fn set_scheduler(scheduling: &CpuScheduling) -> io::Result<()> {
+    let CpuScheduling { policy, flags, nice, priority, runtime, deadline, period } = *scheduling;
+    // 48 bytes.
+    let size = size_of::<SchedAttr>() as u32;
+    let attr = SchedAttr { size, policy, flags, nice, priority, runtime, deadline, period };
+    // SAFETY: the kernel reads `size` bytes of `attr`, which has as many and outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// The I/O priority of this process.
+pub(crate) fn set_io_priority(priority: u16) -> io::Result<()> {
+    /// `linux/ioprio.h`
+    const IOPRIO_WHO_PROCESS: c_int = 1;
+    // SAFETY: the call takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, c_int::from(priority)) })
+        .map(drop)
+}
+
+/// The memory policy of this process, which goes with it through `execve`.
+pub(crate) fn set_memory_policy(policy: &MemoryPolicy) -> io::Result<()> {
+    // The kernel takes one less than it is told.
+    let bits = if policy.nodes.is_empty() { 0 } else { policy.nodes.len() * 64 + 1 };
+    let nodes = if policy.nodes.is_empty() { ptr::null() } else { policy.nodes.as_ptr() };
+    // SAFETY: the kernel reads as many bits as it is told, in whole words: those of `nodes`, which outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, policy.mode, nodes, bits) }).map(drop)
+}
+
+/// The personality of this process.
+pub(crate) fn personality(persona: u32) -> io::Result<()> {
+    // SAFETY: the call takes an integer only.
+    check_int(unsafe { libc::personality(persona.into()) }).map(drop)
 }
 
 /// `linux/sched.h`. The C library's crate has it as a number of 32 bits, in which it is zero.
