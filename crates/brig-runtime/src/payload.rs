@@ -305,6 +305,15 @@ pub enum MountKind {
         /// Whether with what is mounted below it.
         recursive: bool,
     },
+    /// A file or directory of the host, whose files have other owners in the container.
+    Mapped {
+        /// Which.
+        source: PathBuf,
+        /// Whether with what is mounted below it, and mapped as it is.
+        recursive: bool,
+        /// Which ids become which: the file's as those of the container, and the mount's as those of the host.
+        ids: IdMaps,
+    },
     /// Another root file system: the image's files in an engine process, or another image's.
     Root(RootFs),
     /// A file or directory in another root file system, looked up when it is mounted, without leaving it.

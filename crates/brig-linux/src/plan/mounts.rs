@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use brig_runtime::plan::{CgroupPlan, MountKind, MountPlan};
+use brig_runtime::plan::{CgroupPlan, IdMaps, MountKind, MountPlan};
 use oci_spec::runtime::{Linux, Mount};
 
-use super::namespaces::{CGROUP, IPC, NETWORK, PID};
+use super::namespaces::{CGROUP, IPC, NETWORK, PID, id_map};
 use super::{Context, PlanError, text};
 use crate::host::CgroupMode;
 
@@ -56,6 +56,7 @@ struct Options {
     clear: u64,
     recursive: bool,
     bind: bool,
+    idmap: bool,
     propagation: u32,
     data: Vec<(String, Option<String>)>,
 }
@@ -82,7 +83,10 @@ impl Options {
         } else if plain == "bind" {
             self.bind = true;
             self.recursive |= all;
-        } else if ["tmpcopyup", "idmap", "ridmap"].contains(&option) {
+        } else if option == "idmap" || option == "ridmap" {
+            self.idmap = true;
+            self.recursive |= option == "ridmap";
+        } else if option == "tmpcopyup" {
             return Err(PlanError::unsupported(
                 format!("mounts `{target}`"),
                 format!("`{option}` isn't supported"),
@@ -162,8 +166,16 @@ fn plan(
             return Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
         }
         let source = source.ok_or(PlanError::Missing { field: "mounts[].source" })?;
-        bind(context, context.options.resolve(source), &mut options)
+        let source = context.options.resolve(source);
+        match ids(context, mount, &target, &options)? {
+            Some(ids) => MountKind::Mapped { source, recursive: options.recursive, ids },
+            None => bind(context, source, &mut options),
+        }
     } else {
+        if options.idmap || mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
+            let reason = "ids are mapped in bind mounts only";
+            return Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
+        }
         let typ = typ.ok_or(PlanError::Missing { field: "mounts[].type" })?;
         new(context, typ, &mut options)
     };
@@ -173,6 +185,32 @@ fn plan(
     }
     let Options { set, clear, recursive, propagation, .. } = options;
     Ok(MountPlan { target, what, set, clear, recursive, propagation })
+}
+
+/// The ids of a bind mount's own: those that it says, or with `idmap` alone the container's.
+fn ids(
+    context: &Context<'_>,
+    mount: &Mount,
+    target: &str,
+    options: &Options,
+) -> Result<Option<IdMaps>, PlanError> {
+    let failed = |reason: &str| Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
+    let ids = match (mount.uid_mappings(), mount.gid_mappings()) {
+        (Some(uids), Some(gids)) => {
+            let [uids, gids] = [uids, gids].map(|maps| maps.iter().map(id_map).collect());
+            IdMaps { uids, gids }
+        }
+        (None, None) if !options.idmap => return Ok(None),
+        (None, None) => match &context.namespaces.user {
+            Some(maps) => maps.clone(),
+            None => return failed("`idmap` needs mappings where the container has no user namespace"),
+        },
+        _ => return failed("ids are mapped for users and groups, or not at all"),
+    };
+    if context.options.host.rootless {
+        return failed("only root can map the ids of a mount");
+    }
+    Ok(Some(ids))
 }
 
 fn bind(context: &Context<'_>, source: PathBuf, options: &mut Options) -> MountKind {

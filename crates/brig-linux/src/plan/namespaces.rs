@@ -139,12 +139,13 @@ fn maps(spec: &Spec, linux: &Linux, host: &Host) -> IdMaps {
 
 fn map(asked: Option<&[LinuxIdMapping]>, container: u32, host: u32) -> Vec<IdMap> {
     match asked {
-        Some(maps) if !maps.is_empty() => maps
-            .iter()
-            .map(|map| IdMap { container: map.container_id(), host: map.host_id(), count: map.size() })
-            .collect(),
+        Some(maps) if !maps.is_empty() => maps.iter().map(id_map).collect(),
         _ => vec![IdMap { container, host, count: 1 }],
     }
+}
+
+pub(super) fn id_map(map: &LinuxIdMapping) -> IdMap {
+    IdMap { container: map.container_id(), host: map.host_id(), count: map.size() }
 }
 
 /// Kernel parameters: only those of namespaces that aren't the host's.

@@ -1,7 +1,7 @@
 //! What a spec may ask for and brig can't give. Everything that isn't handled elsewhere is here, so that nothing is left
 //! out in silence.
 
-use oci_spec::runtime::{Hooks, Linux, Mount, Process, Spec};
+use oci_spec::runtime::{Hooks, Linux, Process, Spec};
 
 use super::PlanError;
 
@@ -12,9 +12,6 @@ pub(super) fn refuse(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
         asked.extend(of_process(process));
     }
     asked.push(("hooks", spec.hooks().as_ref().is_some_and(has_hooks), "hooks aren't run yet"));
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let idmapped = mounts.iter().any(is_idmapped);
-    asked.push(("mounts[].uidMappings", idmapped, "mounts with ids of their own aren't made yet"));
     match asked.into_iter().find(|(_, asked, _)| *asked) {
         Some((field, _, reason)) => Err(PlanError::unsupported(field, reason)),
         None => Ok(()),
@@ -78,8 +75,4 @@ fn has_hooks(hooks: &Hooks) -> bool {
     ]
     .into_iter()
     .any(|hooks| hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()))
-}
-
-fn is_idmapped(mount: &Mount) -> bool {
-    mount.uid_mappings().is_some() || mount.gid_mappings().is_some()
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use brig_linux::Bind;
+use brig_runtime::plan::RootFs;
 use oci_spec::runtime::Mount;
 
 use super::support::{machine, script_options};
@@ -87,4 +89,72 @@ fn nothing_is_left_mounted() {
     let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!after.contains(machine.dir.path().to_str().unwrap()), "{after}");
     assert!(after.lines().count() <= before + 1);
+}
+
+/// The spec's JSON, with a bind mount of `source` on `/tmp` and what else it says of it.
+fn with_mount(spec: &oci_spec::runtime::Spec, source: &Path, extra: serde_json::Value) -> serde_json::Value {
+    let mut json = serde_json::to_value(spec).unwrap();
+    let mut mount = serde_json::json!({ "destination": "/tmp", "type": "bind", "source": source });
+    mount.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    json["mounts"].as_array_mut().unwrap().push(mount);
+    json
+}
+
+#[test]
+fn a_mount_has_ids_of_its_own() {
+    let Some(machine) = machine() else { return };
+    let source = machine.directory("mapped");
+    fs::write(source.join("old"), "").unwrap();
+    let spec =
+        machine.spec(&script_options("stat -c '%u %g' /tmp/old; echo > /tmp/new; stat -c %u /tmp/new"));
+    let ids = |host| serde_json::json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
+    let json =
+        with_mount(&spec, &source, serde_json::json!({ "uidMappings": ids(1000), "gidMappings": ids(2000) }));
+    let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+    // Root isn't mapped there, so that it can make nothing.
+    assert_eq!(outcome.stdout, "1000 2000\n", "{outcome:?}");
+    assert!(!source.join("new").exists());
+}
+
+#[test]
+fn a_mount_has_the_ids_of_the_container_s_user_namespace() {
+    use std::os::unix::fs::{MetadataExt, chown, lchown};
+    const FIRST: u32 = 100_000;
+    let Some(machine) = machine() else { return };
+    let source = machine.directory("mapped");
+    fs::write(source.join("old"), "").unwrap();
+    let spec =
+        machine.spec(&script_options("stat -c '%u %g' /tmp/old; echo > /tmp/new; stat -c %u /tmp/new"));
+    let mut json = with_mount(&spec, &source, serde_json::json!({ "options": ["idmap"] }));
+    let ids = serde_json::json!([{ "containerID": 0, "hostID": FIRST, "size": 65536 }]);
+    json["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({ "type": "user" }));
+    (json["linux"]["uidMappings"], json["linux"]["gidMappings"]) = (ids.clone(), ids);
+    let plan = machine.plan(&serde_json::from_value(json).unwrap()).unwrap();
+    // Its root file system isn't mapped: it belongs to the container's root.
+    let RootFs::Overlay { upper: Some(upper), work: Some(work), lowers, .. } = &plan.root else { panic!() };
+    for path in [upper, work, &lowers[0], &lowers[0].join("bin"), &lowers[0].join("bin/busybox")] {
+        chown(path, Some(FIRST), Some(FIRST)).unwrap();
+    }
+    lchown(lowers[0].join("bin/sh"), Some(FIRST), Some(FIRST)).unwrap();
+    let running = machine.start(plan).unwrap();
+    let outcome = running.outcome();
+    assert_eq!(outcome.stdout, "0 0\n0\n", "{outcome:?}");
+    assert_eq!(fs::metadata(source.join("new")).unwrap().uid(), 0);
+}
+
+#[test]
+fn ids_of_a_mount_that_mean_nothing_are_refused() {
+    let Some(machine) = machine() else { return };
+    let source = machine.directory("mapped");
+    let spec = machine.spec(&script_options("true"));
+    let ids = serde_json::json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
+    for (extra, says) in [
+        (serde_json::json!({ "options": ["idmap"] }), "user namespace"),
+        (serde_json::json!({ "uidMappings": ids }), "users and groups"),
+        (serde_json::json!({ "type": "tmpfs", "uidMappings": ids, "gidMappings": ids }), "bind mounts only"),
+    ] {
+        let error =
+            machine.plan(&serde_json::from_value(with_mount(&spec, &source, extra)).unwrap()).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }

@@ -24,6 +24,8 @@ pub(super) struct Entry<'a> {
     pub(super) io: ChildIo,
     pub(super) engine: Option<EngineEnds>,
     pub(super) cgroups: Vec<OwnedFd>,
+    /// Mounts that the supervisor has made: the place in the plan, and the mount.
+    pub(super) mapped: Vec<(usize, OwnedFd)>,
     /// The root file system, once it is mounted.
     pub(super) root: Option<OwnedFd>,
     /// The slave of the terminal, once there is one.
@@ -134,6 +136,7 @@ impl<'a> Entry<'a> {
             io,
             engine,
             cgroups,
+            mapped: Vec::new(),
             root: None,
             terminal: None,
             program: None,

@@ -17,6 +17,7 @@ mod child;
 mod devices;
 mod failure;
 mod identity;
+mod idmap;
 mod join;
 mod landlock;
 mod masks;
@@ -74,6 +75,7 @@ pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
     let payload = &plan.payload;
     let cgroups = cgroup::make(&payload.cgroup).step("make the cgroup")?;
     let (engine, report) = streams::engine_ends(&payload.process).step("make the engine's descriptors")?;
+    let mapped = idmap::prepare(payload).step("map ids of the mount")?;
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     let held = join::hold_pid_namespace(payload).step("enter the pid namespace")?;
     let mut flags = u64::from(payload.new_namespaces & !(cgroup::LATER | scheduling::NEWTIME));
@@ -84,11 +86,12 @@ pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
             let entry = child::Entry::new(payload, plan.supervisor.tty, theirs, io, engine, cgroups.legacy);
+            let entry = child::Entry { mapped, ..entry };
             child::become_payload(entry, if payload.in_place { child::STEPS_IN_PLACE } else { child::STEPS })
         }
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
-    drop((theirs, io, engine, cgroups));
+    drop((theirs, io, engine, cgroups, mapped));
     join::release_pid_namespace(held).step("return to the pid namespace")?;
     // A kernel that can't tell has slower ends, nothing else.
     let mounts = sys::mount_namespace_of(pidfd.as_fd()).ok();

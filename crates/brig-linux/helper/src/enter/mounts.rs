@@ -19,7 +19,7 @@ use rustix::mount::{
 use super::child::Entry;
 use super::failure::{Failure, On};
 use super::rootfs::{Opened, open_root};
-use super::{open_path, sys};
+use super::{idmap, open_path, sys};
 
 /// What `statfs` says of a devpts (`linux/magic.h`).
 pub(super) const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
@@ -31,11 +31,26 @@ const MAX_ATTEMPTS: u32 = 64;
 
 /// Makes all mounts, in their order.
 pub(super) fn mount_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let mut mapped = std::mem::take(&mut entry.mapped);
     let root = entry.root()?;
     let slave = wants_host_events(entry.plan);
-    for mount in &entry.plan.mounts {
-        mount_one(root, mount, slave).on(&mount.target)?;
+    for (number, mount) in entry.plan.mounts.iter().enumerate() {
+        let mounted = match &mount.what {
+            MountKind::Mapped { .. } => {
+                idmap::take(&mut mapped, number).and_then(|made| mount_tree(root, mount, &made, slave))
+            }
+            _ => mount_one(root, mount, slave),
+        };
+        mounted.on(&mount.target)?;
     }
+    Ok(())
+}
+
+/// Mounts a copy of a part of the host's tree.
+fn mount_tree(root: BorrowedFd<'_>, mount: &MountPlan, made: &OwnedFd, slave: bool) -> Result<(), Failure> {
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(made)?.st_mode);
+    change_attributes(made, mount, slave)?;
+    attach(made.as_fd(), target_of(root, mount, kind)?.as_fd())?;
     Ok(())
 }
 
@@ -55,9 +70,11 @@ pub(super) fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) ->
         }
         MountKind::Bind { source, recursive } => {
             let made = clone_tree(source, *recursive).on(source)?;
-            let kind = FileType::from_raw_mode(rustix::fs::fstat(&made)?.st_mode);
-            change_attributes(&made, mount, slave)?;
-            (made, kind)
+            return mount_tree(root, mount, &made, slave);
+        }
+        MountKind::Mapped { source, recursive, ids } => {
+            let made = idmap::mapped(source, *recursive, ids).on(source)?;
+            return mount_tree(root, mount, &made, slave);
         }
         MountKind::Root(root) => {
             let made = match open_root(root)? {
@@ -67,11 +84,9 @@ pub(super) fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) ->
             change_attributes(&made, mount, slave)?;
             (made, FileType::Directory)
         }
-        MountKind::Part { root, place, path } => {
-            let made = part(root, place, path).on(path)?;
-            let kind = FileType::from_raw_mode(rustix::fs::fstat(&made)?.st_mode);
-            change_attributes(&made, mount, slave)?;
-            (made, kind)
+        MountKind::Part { root: whole, place, path } => {
+            let made = part(whole, place, path).on(path)?;
+            return mount_tree(root, mount, &made, slave);
         }
     };
     let target = target_of(root, mount, kind)?;

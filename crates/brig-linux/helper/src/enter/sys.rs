@@ -139,6 +139,21 @@ pub(crate) fn mount_setattr(
     recursive: bool,
 ) -> io::Result<()> {
     let attr = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    change_mount(mount, &attr, recursive)
+}
+
+/// Gives the files of a mount that is mounted nowhere the owners that a user namespace maps theirs to.
+pub(crate) fn map_ids_of_mount(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> io::Result<()> {
+    let userns_fd = u64::from(namespace.as_raw_fd().unsigned_abs());
+    let attr_set = libc::MOUNT_ATTR_IDMAP;
+    change_mount(mount, &libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd }, recursive)
+}
+
+fn change_mount(mount: BorrowedFd<'_>, attr: &libc::mount_attr, recursive: bool) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string, and `attr` is read with the size it has.
     let result = unsafe {
@@ -147,8 +162,8 @@ pub(crate) fn mount_setattr(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
-            size_of_val(&attr),
+            ptr::from_ref(attr),
+            size_of_val(attr),
         )
     };
     check(result).map(drop)
