@@ -11,6 +11,7 @@
 //! ```
 
 mod devices;
+mod input_output;
 mod mounts;
 mod namespaces;
 mod process;

@@ -1,11 +1,12 @@
 //! Limits, as cgroups and their files.
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use brig_runtime::plan::{CgroupDir, CgroupPlan};
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{Context, PlanError, text};
+use super::{Context, PlanError, input_output, text};
 use crate::host::{CgroupMode, Cgroups};
 
 /// Where containers' cgroups are when nobody says otherwise.
@@ -19,14 +20,19 @@ pub(crate) struct Wanted {
     /// What it is called in messages.
     pub(crate) name: &'static str,
     /// File and value on v1.
-    pub(crate) v1: Option<(&'static str, String)>,
+    pub(crate) v1: Option<(Cow<'static, str>, String)>,
     /// File and value on v2.
-    pub(crate) v2: Option<(&'static str, String)>,
+    pub(crate) v2: Option<(Cow<'static, str>, String)>,
 }
 
 impl Wanted {
-    fn same(controller: &'static str, name: &'static str, file: &'static str, value: String) -> Self {
-        Self { controller, name, v1: Some((file, value.clone())), v2: Some((file, value)) }
+    pub(super) fn same(
+        controller: &'static str,
+        name: &'static str,
+        file: &'static str,
+        value: String,
+    ) -> Self {
+        Self { controller, name, v1: Some((file.into(), value.clone())), v2: Some((file.into(), value)) }
     }
 
     /// At most so many processes and threads; none is no limit.
@@ -45,8 +51,8 @@ impl Wanted {
         Self {
             controller: "memory",
             name: "memory",
-            v1: Some(("memory.limit_in_bytes", or("-1"))),
-            v2: Some(("memory.max", or("max"))),
+            v1: Some(("memory.limit_in_bytes".into(), or("-1"))),
+            v2: Some(("memory.max".into(), or("max"))),
         }
     }
 }
@@ -137,7 +143,7 @@ fn put_unified(cgroups: &Cgroups, plan: &mut CgroupPlan, wanted: &[Wanted]) -> R
                 &format!("the cgroup controller `{}` isn't delegated here", one.controller),
             ));
         }
-        unified.settings.push(((*file).to_owned(), value.clone()));
+        unified.settings.push((file.clone().into_owned(), value.clone()));
     }
     Ok(())
 }
@@ -158,7 +164,7 @@ fn put_legacy(
         if !cgroups.legacy_writable {
             return Err(limit(one, "with cgroup v1 only root can set limits"));
         }
-        let setting = ((*file).to_owned(), value.clone());
+        let setting = (file.clone().into_owned(), value.clone());
         match plan.legacy.iter_mut().find(|dir| dir.controller == one.controller) {
             Some(dir) => dir.settings.push(setting),
             None => {
@@ -182,7 +188,7 @@ pub(crate) fn wanted(resources: &LinuxResources, cgroups: &Cgroups) -> Result<Ve
         wanted.extend(memory_wishes(memory, cgroups)?);
     }
     if let Some(cpu) = resources.cpu() {
-        wanted.extend(cpu_wishes(cpu)?);
+        wanted.extend(cpu_wishes(cpu));
     }
     if let Some(pids) = resources.pids() {
         // Zero and below are no limit in runc, and in docker's flag.
@@ -193,26 +199,19 @@ pub(crate) fn wanted(resources: &LinuxResources, cgroups: &Cgroups) -> Result<Ve
                 .map(|limit| Wanted::pids(Some(limit))),
         );
     }
-    let refused = [
-        ("blockIO", resources.block_io().is_some()),
-        ("hugepageLimits", resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty())),
-        ("network", resources.network().is_some()),
-        ("rdma", resources.rdma().as_ref().is_some_and(|limits| !limits.is_empty())),
-    ];
-    match refused.into_iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => {
-            Err(PlanError::unsupported(format!("linux.resources.{name}"), "it isn't supported yet"))
-        }
-        None => Ok(wanted),
+    if let Some(limits) = resources.block_io() {
+        wanted.extend(input_output::block_io(limits, cgroups)?);
     }
+    for limit in resources.hugepage_limits().iter().flatten() {
+        wanted.push(input_output::huge_pages(limit)?);
+    }
+    wanted.extend(resources.network().iter().flat_map(input_output::network));
+    wanted.extend(resources.rdma().iter().flatten().map(|(device, limit)| input_output::rdma(device, limit)));
+    Ok(wanted)
 }
 
 fn memory_wishes(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
-    let refused = [
-        ("kernel", memory.kernel().is_some()),
-        ("kernelTCP", memory.kernel_tcp().is_some()),
-        ("disableOOMKiller", memory.disable_oom_killer() == Some(true)),
-    ];
+    let refused = [("kernel", memory.kernel().is_some()), ("kernelTCP", memory.kernel_tcp().is_some())];
     if let Some((name, _)) = refused.into_iter().find(|(_, asked)| *asked) {
         return Err(PlanError::unsupported(format!("linux.resources.memory.{name}"), "it isn't supported"));
     }
@@ -225,14 +224,18 @@ fn memory_wishes(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Vec<Wanted>,
         wanted.push(Wanted {
             controller: "memory",
             name: "memory reservation",
-            v1: Some(("memory.soft_limit_in_bytes", soft.to_string())),
-            v2: Some(("memory.low", soft.to_string())),
+            v1: Some(("memory.soft_limit_in_bytes".into(), soft.to_string())),
+            v2: Some(("memory.low".into(), soft.to_string())),
         });
     }
     wanted.extend(swap(memory, cgroups)?);
     if let Some(swappiness) = memory.swappiness() {
-        let v1 = Some(("memory.swappiness", swappiness.to_string()));
+        let v1 = Some(("memory.swappiness".into(), swappiness.to_string()));
         wanted.push(Wanted { controller: "memory", name: "swappiness", v1, v2: None });
+    }
+    if memory.disable_oom_killer() == Some(true) {
+        let v1 = Some(("memory.oom_control".into(), "1".to_owned()));
+        wanted.push(Wanted { controller: "memory", name: "OOM killer", v1, v2: None });
     }
     Ok(wanted)
 }
@@ -269,8 +272,11 @@ fn swap(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Option<Wanted>, PlanE
     Ok(Some(Wanted {
         controller: "memory",
         name: "swap",
-        v1: Some(("memory.memsw.limit_in_bytes", sum.map_or_else(|| "-1".to_owned(), |sum| sum.to_string()))),
-        v2: Some(("memory.swap.max", v2)),
+        v1: Some((
+            "memory.memsw.limit_in_bytes".into(),
+            sum.map_or_else(|| "-1".to_owned(), |sum| sum.to_string()),
+        )),
+        v2: Some(("memory.swap.max".into(), v2)),
     }))
 }
 
@@ -284,28 +290,19 @@ fn counts_swap(cgroups: &Cgroups) -> bool {
     }
 }
 
-fn has_below(cgroups: &Cgroups, file: &str) -> bool {
+pub(super) fn has_below(cgroups: &Cgroups, file: &str) -> bool {
     let Some(parent) = &cgroups.unified else { return false };
     parent.join(file).exists() || parent.join(DEFAULT_PARENT).join(file).exists()
 }
 
-fn cpu_wishes(cpu: &LinuxCpu) -> Result<Vec<Wanted>, PlanError> {
-    let refused = [
-        ("realtimeRuntime", cpu.realtime_runtime().is_some_and(|value| value != 0)),
-        ("realtimePeriod", cpu.realtime_period().is_some_and(|value| value != 0)),
-        ("burst", cpu.burst().is_some_and(|value| value != 0)),
-        ("idle", cpu.idle().is_some_and(|value| value != 0)),
-    ];
-    if let Some((name, _)) = refused.into_iter().find(|(_, asked)| *asked) {
-        return Err(PlanError::unsupported(format!("linux.resources.cpu.{name}"), "it isn't supported"));
-    }
+fn cpu_wishes(cpu: &LinuxCpu) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
         wanted.push(Wanted {
             controller: "cpu",
             name: "CPU shares",
-            v1: Some(("cpu.shares", shares.to_string())),
-            v2: Some(("cpu.weight", weight(shares).to_string())),
+            v1: Some(("cpu.shares".into(), shares.to_string())),
+            v2: Some(("cpu.weight".into(), weight(shares).to_string())),
         });
     }
     let (quota, period) =
@@ -313,6 +310,7 @@ fn cpu_wishes(cpu: &LinuxCpu) -> Result<Vec<Wanted>, PlanError> {
     if quota.is_some() || period.is_some() {
         wanted.extend(bandwidth(quota, period));
     }
+    wanted.extend(more_of_cpu(cpu));
     for (name, file, list) in
         [("CPU set", "cpuset.cpus", cpu.cpus()), ("memory node", "cpuset.mems", cpu.mems())]
     {
@@ -320,7 +318,28 @@ fn cpu_wishes(cpu: &LinuxCpu) -> Result<Vec<Wanted>, PlanError> {
             wanted.push(Wanted::same("cpuset", name, file, list));
         }
     }
-    Ok(wanted)
+    wanted
+}
+
+/// What is of one version alone, or newer than both.
+fn more_of_cpu(cpu: &LinuxCpu) -> Vec<Wanted> {
+    let one = |name, v1: Option<&'static str>, v2: Option<&'static str>, value: Option<String>| {
+        let file = |file: Option<&'static str>, value: &String| Some((file?.into(), value.clone()));
+        value.map(|value| Wanted { controller: "cpu", name, v1: file(v1, &value), v2: file(v2, &value) })
+    };
+    let text = |value: Option<u64>| value.filter(|value| *value != 0).map(|value| value.to_string());
+    let runtime = cpu.realtime_runtime().filter(|value| *value != 0).map(|value| value.to_string());
+    let idle = cpu.idle().filter(|value| *value != 0).map(|value| value.to_string());
+    // The period of real-time processes comes before their share of it.
+    [
+        one("real-time CPU", Some("cpu.rt_period_us"), None, text(cpu.realtime_period())),
+        one("real-time CPU", Some("cpu.rt_runtime_us"), None, runtime),
+        one("CPU burst", Some("cpu.cfs_burst_us"), Some("cpu.max.burst"), text(cpu.burst())),
+        one("idle CPU", Some("cpu.idle"), Some("cpu.idle"), idle),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// v1's 2 to 262144 on v2's 1 to 10000, as runc and systemd convert it.
@@ -335,10 +354,14 @@ fn bandwidth(quota: Option<i64>, period: Option<u64>) -> Vec<Wanted> {
     let one = |v1, v2| Wanted { controller: "cpu", name: "CPU", v1, v2 };
     let mut wanted = Vec::new();
     if let Some(period) = period {
-        wanted.push(one(Some(("cpu.cfs_period_us", period.to_string())), Some(("cpu.max", both.clone()))));
+        wanted.push(one(
+            Some(("cpu.cfs_period_us".into(), period.to_string())),
+            Some(("cpu.max".into(), both.clone())),
+        ));
     }
     if let Some(quota) = quota {
-        wanted.push(one(Some(("cpu.cfs_quota_us", quota.to_string())), Some(("cpu.max", both))));
+        wanted
+            .push(one(Some(("cpu.cfs_quota_us".into(), quota.to_string())), Some(("cpu.max".into(), both))));
     }
     wanted
 }

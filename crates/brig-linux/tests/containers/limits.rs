@@ -1,6 +1,8 @@
 //! Memory, processes, freezing.
 
-use brig_linux::PlanError;
+use std::fs;
+
+use brig_linux::{CgroupMode, PlanError};
 use brig_runtime::ExitReason;
 use brig_runtime::protocol::{Request, Response};
 
@@ -71,4 +73,37 @@ fn everything_stands_still_while_it_is_paused() {
     assert_eq!(running.ask(&Request::Resume), Response::Ok);
     running.type_in("x\n");
     assert_eq!(running.outcome().status.code, 3);
+}
+
+/// A block device of this machine, `major:minor`.
+fn block_device() -> Option<(i64, i64)> {
+    let devices = fs::read_dir("/sys/block").ok()?.filter_map(Result::ok);
+    let mut numbers = devices.filter_map(|device| fs::read_to_string(device.path().join("dev")).ok());
+    numbers.find_map(|numbers| {
+        let (major, minor) = numbers.trim().split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    })
+}
+
+#[test]
+fn block_devices_are_read_and_written_as_fast_as_the_spec_says() {
+    let Some(machine) = machine() else { return };
+    let Some((major, minor)) = block_device() else {
+        eprintln!("skipped: this machine has no block device");
+        return;
+    };
+    let controller = if machine.host.cgroups.mode == CgroupMode::V2 { "io" } else { "blkio" };
+    if !allowed(&machine, controller) {
+        return;
+    }
+    let script = "cat /sys/fs/cgroup/blkio/blkio.throttle.*_device 2>/dev/null || cat /sys/fs/cgroup/io.max";
+    let mut json = serde_json::to_value(machine.spec(&script_options(script))).unwrap();
+    let rate = |rate: u64| serde_json::json!([{ "major": major, "minor": minor, "rate": rate }]);
+    json["linux"]["resources"]["blockIO"] = serde_json::json!({
+        "throttleReadBpsDevice": rate(1_048_576), "throttleWriteIOPSDevice": rate(77),
+    });
+    let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+    for rate in ["1048576", "77"] {
+        assert!(outcome.stdout.contains(rate), "{outcome:?}");
+    }
 }
