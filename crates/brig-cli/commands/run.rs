@@ -12,7 +12,7 @@ use brig_engine::{
 };
 use clap::{Args, ValueEnum};
 
-use super::flags::{CidFile, FileFlags, LimitFlags, LogFlags, MountFlags, TuningFlags};
+use super::flags::{BlockFlags, CidFile, FileFlags, LimitFlags, LogFlags, MountFlags, TuningFlags};
 use super::supervision::SupervisionFlags;
 use super::values::parse_duration;
 use super::{Context, image, notices};
@@ -59,6 +59,8 @@ pub(crate) struct ContainerFlags {
     isolation: IsolationFlag,
     #[command(flatten)]
     limits: LimitFlags,
+    #[command(flatten)]
+    block: BlockFlags,
     #[command(flatten)]
     tuning: TuningFlags,
     /// Kill the container after this time, such as 10s or 1m30s
@@ -277,6 +279,7 @@ impl ContainerFlags {
         let mounts = self.mounts.mounts()?;
         let mut tuning = self.tuning.tuning()?;
         tuning.tmpfs.extend(mounts.tmpfs);
+        let limits = self.limits.changes().apply(&Limits::default());
         Ok(CreateOptions {
             image: self.image,
             wanted: Wanted { platform: self.platform, kind },
@@ -300,7 +303,8 @@ impl ContainerFlags {
             limits: Limits {
                 memory_swappiness: self.tuning.swappiness()?,
                 timeout_ms: self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-                ..self.limits.changes().apply(&Limits::default())
+                block_io: self.block.block_io(limits.block_io.weight),
+                ..limits
             },
             tuning,
             stop_signal: self.tuning.stop_signal()?,

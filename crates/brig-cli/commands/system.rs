@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use brig_engine::blocking::Engine;
 use brig_engine::{
-    ContainerInfo, Error, FsckReport, Health, HealthCheck, MountRecord, Platform, Result, Ulimit, Wanted,
+    BlockRateKind, BlockWeight, ContainerInfo, Error, FsckReport, Health, HealthCheck, MountRecord, Platform,
+    Result, Ulimit, Wanted,
 };
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -259,6 +260,11 @@ fn healthcheck_document(check: &HealthCheck) -> Value {
 fn host_config(container: &ContainerInfo) -> Value {
     let (spec, limits, tuning) = (&container.spec, &container.spec.limits, &container.spec.tuning);
     let ulimit = |limit: &Ulimit| json!({ "Name": limit.name, "Soft": limit.soft, "Hard": limit.hard });
+    let weight = |one: &BlockWeight| json!({ "Path": one.path, "Weight": one.weight });
+    let rates = |kind| -> Vec<Value> {
+        let rates = limits.block_io.rates.iter().filter(|one| one.kind == kind);
+        rates.map(|one| json!({ "Path": one.path, "Rate": one.rate })).collect()
+    };
     json!({
         "AutoRemove": spec.auto_remove,
         "RestartPolicy": {
@@ -278,6 +284,12 @@ fn host_config(container: &ContainerInfo) -> Value {
         "CpuQuota": limits.cpu_quota.unwrap_or(0),
         "CpusetCpus": limits.cpuset_cpus.as_deref().unwrap_or_default(),
         "CpusetMems": limits.cpuset_mems.as_deref().unwrap_or_default(),
+        "BlkioWeight": limits.block_io.weight.unwrap_or(0),
+        "BlkioWeightDevice": limits.block_io.weights.iter().map(weight).collect::<Vec<_>>(),
+        "BlkioDeviceReadBps": rates(BlockRateKind::ReadBytes),
+        "BlkioDeviceWriteBps": rates(BlockRateKind::WriteBytes),
+        "BlkioDeviceReadIOps": rates(BlockRateKind::ReadOperations),
+        "BlkioDeviceWriteIOps": rates(BlockRateKind::WriteOperations),
         "PidsLimit": limits.pids,
         "TimeoutMs": limits.timeout_ms,
         "OomScoreAdj": tuning.oom_score_adj.unwrap_or(0),

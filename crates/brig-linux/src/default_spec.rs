@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use brig_runtime::Limits;
+use brig_runtime::{BlockIo, BlockRateKind, Limits};
 use oci_spec::runtime::{
-    Capability, Linux, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType,
-    LinuxPids, LinuxResources, LinuxSeccomp, Mount, PosixRlimit, Process, Root, Spec, User,
+    Capability, Linux, LinuxBlockIo, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxNamespace,
+    LinuxNamespaceType, LinuxPids, LinuxResources, LinuxSeccomp, LinuxThrottleDeviceBuilder,
+    LinuxWeightDeviceBuilder, Mount, PosixRlimit, Process, Root, Spec, User,
 };
 
 use crate::capabilities::{ALL, DOCKER_DEFAULT};
@@ -338,12 +339,41 @@ pub(crate) fn resources(limits: &Limits) -> LinuxResources {
         .set_cpus(limits.cpuset_cpus.clone())
         .set_mems(limits.cpuset_mems.clone());
     resources.set_cpu(Some(cpu).filter(|cpu| *cpu != LinuxCpu::default()));
+    resources.set_block_io(block_io(&limits.block_io));
     if let Some(limit) = limits.pids {
         let mut pids = LinuxPids::default();
         pids.set_limit(number(limit));
         resources.set_pids(Some(pids));
     }
     resources
+}
+
+/// A device that has gone since the limits were checked has no limit that could be kept.
+fn block_io(limits: &BlockIo) -> Option<LinuxBlockIo> {
+    if limits.is_empty() {
+        return None;
+    }
+    let mut plan = LinuxBlockIo::default();
+    plan.set_weight(limits.weight);
+    let weights = limits.weights.iter().filter_map(|one| {
+        let (major, minor) = BlockIo::number(&one.path).ok()?;
+        let device = LinuxWeightDeviceBuilder::default().major(major).minor(minor).weight(one.weight);
+        device.build().ok()
+    });
+    plan.set_weight_device(Some(weights.collect()));
+    let rates = |kind| {
+        let rates = limits.rates.iter().filter(|one| one.kind == kind).filter_map(|one| {
+            let (major, minor) = BlockIo::number(&one.path).ok()?;
+            let device = LinuxThrottleDeviceBuilder::default().major(major).minor(minor).rate(one.rate);
+            device.build().ok()
+        });
+        Some(rates.collect())
+    };
+    plan.set_throttle_read_bps_device(rates(BlockRateKind::ReadBytes))
+        .set_throttle_write_bps_device(rates(BlockRateKind::WriteBytes))
+        .set_throttle_read_iops_device(rates(BlockRateKind::ReadOperations))
+        .set_throttle_write_iops_device(rates(BlockRateKind::WriteOperations));
+    Some(plan)
 }
 
 fn seccomp(options: &ContainerOptions, host: &Host) -> Option<LinuxSeccomp> {

@@ -1,9 +1,11 @@
 //! What a container may use. The same words for both kinds.
 
+mod block;
 mod check;
 
 use serde::{Deserialize, Serialize};
 
+pub use block::{BlockIo, BlockRate, BlockRateKind, BlockWeight};
 pub use check::{LimitError, Machine};
 
 /// The period of the CPU quota that `--cpus` becomes, in microseconds: the kernel's own.
@@ -48,6 +50,9 @@ pub struct Limits {
     /// How long the payload may run, in milliseconds of wall-clock time. Then it is killed, with code 124.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// How it may use block devices.
+    #[serde(default, skip_serializing_if = "BlockIo::is_empty")]
+    pub block_io: BlockIo,
 }
 
 /// What is to become of limits. `None` leaves a limit as it is; where one can be taken away, `Some(None)` does.
@@ -73,6 +78,8 @@ pub struct LimitChanges {
     pub cpuset_cpus: Option<String>,
     /// As [`Limits::cpuset_mems`].
     pub cpuset_mems: Option<String>,
+    /// As [`BlockIo::weight`].
+    pub block_weight: Option<u16>,
 }
 
 impl LimitChanges {
@@ -91,7 +98,9 @@ impl LimitChanges {
             cpu_quota: changes.cpu_quota.unwrap_or(old.cpu_quota),
             cpuset_cpus: changes.cpuset_cpus.or(old.cpuset_cpus),
             cpuset_mems: changes.cpuset_mems.or(old.cpuset_mems),
-            ..old
+            block_io: BlockIo { weight: changes.block_weight.or(old.block_io.weight), ..old.block_io },
+            timeout_ms: old.timeout_ms,
+            memory_swappiness: old.memory_swappiness,
         }
     }
 }

@@ -38,6 +38,9 @@ pub(crate) struct LimitFlags {
     /// Memory nodes that it may have memory of
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
+    /// Block I/O weight beside others, 10 to 1000; 0 is none
+    #[arg(long, value_name = "N")]
+    blkio_weight: Option<u16>,
 }
 
 impl LimitFlags {
@@ -55,6 +58,7 @@ impl LimitFlags {
             cpu_quota: self.cpu_quota.filter(|quota| *quota != 0).map(positive),
             cpuset_cpus: self.cpuset_cpus.filter(|list| !list.is_empty()),
             cpuset_mems: self.cpuset_mems.filter(|list| !list.is_empty()),
+            block_weight: self.blkio_weight.filter(|weight| *weight != 0),
         }
     }
 }

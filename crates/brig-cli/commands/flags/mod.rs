@@ -1,5 +1,6 @@
 //! Flags of `run` and `create`, by what they are about.
 
+mod block;
 mod files;
 mod limits;
 mod log;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use brig_engine::{Error, Result};
 
+pub(crate) use block::BlockFlags;
 pub(crate) use files::{CidFile, FileFlags};
 pub(crate) use limits::LimitFlags;
 pub(crate) use log::LogFlags;

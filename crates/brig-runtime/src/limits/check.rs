@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Limits;
+use super::{BlockIo, Limits};
 
 /// The least memory that a container gets by: docker's 6 MB.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -60,6 +60,20 @@ pub enum LimitError {
         /// As given.
         value: String,
     },
+    /// A weight out of range.
+    #[error("the block I/O weight {weight} is out of range: give 10 to 1000")]
+    BlockWeight {
+        /// As given.
+        weight: u16,
+    },
+    /// Not a block device.
+    #[error("`{path}` can't be limited ({problem}): give the path of a block device, such as /dev/sda")]
+    BlockDevice {
+        /// As given.
+        path: String,
+        /// Why.
+        problem: String,
+    },
     /// Processors or nodes that aren't there.
     #[error("requested {what} are not available - requested {value}, available: {there}")]
     NotThere {
@@ -95,6 +109,7 @@ impl Limits {
     pub fn check(&self, machine: &Machine) -> Result<(), LimitError> {
         self.check_memory()?;
         self.check_cpu(machine)?;
+        self.check_block_io()?;
         let mems = "memory nodes";
         check_set("cpus", "CPUs", self.cpuset_cpus.as_deref(), &machine.cpus)?;
         check_set("mems", mems, self.cpuset_mems.as_deref(), &machine.nodes)
@@ -123,6 +138,19 @@ impl Limits {
             Some(value @ 101..) => Err(LimitError::Swappiness { value }),
             _ => Ok(()),
         }
+    }
+
+    fn check_block_io(&self) -> Result<(), LimitError> {
+        let block_io = &self.block_io;
+        let weights = block_io.weight.into_iter().chain(block_io.weights.iter().map(|one| one.weight));
+        if let Some(weight) = weights.into_iter().find(|weight| !(10..=1000).contains(weight)) {
+            return Err(LimitError::BlockWeight { weight });
+        }
+        for path in block_io.paths() {
+            BlockIo::number(path)
+                .map_err(|error| LimitError::BlockDevice { path: path.into(), problem: error.to_string() })?;
+        }
+        Ok(())
     }
 
     fn check_cpu(&self, machine: &Machine) -> Result<(), LimitError> {
