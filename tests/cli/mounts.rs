@@ -179,3 +179,93 @@ fn an_ordinary_user_mounts_images_too() {
             .prints(printed);
     }
 }
+
+#[test]
+fn a_part_of_a_volume_never_leads_out_of_it() {
+    let env = need!(with_busybox());
+    let script = "mkdir -p /v/sub/deep; echo mine > /v/sub/deep/f; ln -s /etc /v/out; ln -s sub/deep /v/in";
+    assert_eq!(shell(&env, &["-v", "data:/v"], script), "");
+    let mount = |path: &str| format!("type=volume,source=data,target=/w,volume-subpath={path}");
+    assert_eq!(shell(&env, &["--mount", &mount("sub/deep")], "cat /w/f; echo more > /w/g"), "mine\n");
+    assert_eq!(shell(&env, &["--mount", &mount("in/g")], "cat /w"), "more\n");
+    assert_eq!(
+        shell(&env, &["--mount", &format!("{},ro", mount("in"))], "ls /w; touch /w/x 2>&- || echo no"),
+        "f\ng\nno\n"
+    );
+    // A link leads to the volume's own files, or nowhere.
+    for path in ["out", "missing"] {
+        let failed = env.brig(&["run", "--rm", "--mount", &mount(path), "busybox", "true"]).fails();
+        assert_eq!(failed.code(), 125, "{path}");
+        let _ = failed.says("No such file or directory");
+    }
+    let _ = env.brig(&["run", "--mount", &mount("../x"), "busybox"]).fails().says("must be a relative path");
+    let module = env.write("files.wasm", need!(Guest::FILES.module()));
+    let args = ["run", "--rm", "--mount", &mount("sub"), module.to_str().unwrap(), "read", "/w/deep/f"];
+    let _ = env.brig(&args).success().prints("mine\n");
+}
+
+#[test]
+fn labels_are_those_of_a_volume_that_is_made() {
+    let env = need!(with_busybox());
+    let labels = |name: &str| {
+        env.brig(&["volume", "inspect", "-f", "{{json .Labels}}", name]).success().stdout.trim().to_owned()
+    };
+    let mount = "source=data,target=/v,volume-driver=local,volume-label=a=1,volume-label=b";
+    assert_eq!(shell(&env, &["--mount", mount], ""), "");
+    assert_eq!(labels("data"), r#"{"a":"1","b":""}"#);
+    assert_eq!(shell(&env, &["--mount", "source=data,target=/v,volume-label=c=2"], ""), "");
+    assert_eq!(labels("data"), r#"{"a":"1","b":""}"#);
+    let _ = env.brig(&["create", "--mount", "target=/v,volume-label=d=3", "busybox"]).success();
+    let name = env.brig(&["volume", "ls", "-q", "--filter", "label=d=3"]).success().stdout;
+    assert!(labels(name.trim()).contains("com.docker.volume.anonymous"));
+}
+
+#[test]
+fn a_source_is_made_where_that_is_asked_for() {
+    let env = need!(with_busybox());
+    let source = env.root().join("made/here");
+    let mount = format!("type=bind,source={},target=/v", source.display());
+    let _ = env.brig(&["run", "--mount", &mount, "busybox"]).fails().says("source path does not exist");
+    assert!(!source.exists());
+    let mount = format!("{mount},bind-create-src");
+    assert_eq!(shell(&env, &["--mount", &mount], "echo x > /v/f; ls /v"), "f\n");
+    assert!(source.join("f").exists());
+}
+
+#[test]
+fn what_is_mounted_below_a_bind_is_as_it_is_asked_for() {
+    need!(brig_testing::need_root());
+    let unshare = need!(brig_testing::need_tool("unshare"));
+    let env = need!(with_busybox());
+    let module = env.write("files.wasm", need!(Guest::FILES.module()));
+    let source = env.root().join("../source");
+    fs::create_dir_all(source.join("below")).unwrap();
+    let source = source.canonicalize().unwrap();
+    // A file system below the source, in a mount namespace of its own.
+    let script = "mount -t tmpfs none \"$0/below\"; echo seen > \"$0/below/f\"; exec \"$@\"";
+    let run = |options: &str, args: &[&str]| {
+        let mount = format!("type=bind,source={},target=/v,{options}", source.display());
+        let before = ["-m", "--propagation", "private", "sh", "-c", script, source.to_str().unwrap()];
+        let brig = [env!("CARGO_BIN_EXE_brig"), "run", "--rm", "--mount", &mount];
+        env.program(&unshare, &[&before[..], &brig[..], args].concat())
+            .env("BRIG_ROOT", env.root())
+            .env("BRIG_RUN_ROOT", env.run_root())
+            .run()
+    };
+    let script =
+        "ls /v/below; touch /v/x 2>&- || echo no; touch /v/below/x 2>&- || echo not below; rm -f /v/x";
+    for (options, printed) in [
+        ("bind-recursive=enabled", "f\n"),
+        ("ro", "f\nno\nnot below\n"),
+        ("ro,bind-recursive=readonly,bind-propagation=rprivate", "f\nno\nnot below\n"),
+        ("ro,bind-recursive=writable", "f\nno\n"),
+        ("ro,bind-recursive=disabled", "no\nnot below\n"),
+        ("ro,bind-nonrecursive=true", "no\nnot below\n"),
+    ] {
+        let _ = run(options, &["busybox", "sh", "-c", script]).success().prints(printed);
+    }
+    let module = module.to_str().unwrap();
+    let _ = run("bind-recursive=enabled", &[module, "read", "/v/below/f"]).success().prints("seen\n");
+    let _ = run("bind-recursive=disabled", &[module, "read", "/v/below/f"]).fails();
+    let _ = run("ro,bind-recursive=writable", &[module, "read", "/v/below/f"]).fails().says("as a whole");
+}

@@ -280,12 +280,22 @@ pub struct MountPlan {
     pub what: MountKind,
     /// `MOUNT_ATTR_*` bits to set.
     pub set: u64,
+    /// More of them, for the mount alone, whatever the others concern.
+    pub set_top: u64,
     /// `MOUNT_ATTR_*` bits to clear.
     pub clear: u64,
     /// Whether the bits concern the mounts below it too.
     pub recursive: bool,
     /// The propagation: `MS_PRIVATE`, …, or 0 for that of the root.
     pub propagation: u32,
+}
+
+impl MountPlan {
+    /// Where it can't be written, what is mounted below it can.
+    pub fn let_below_be_written(&mut self) {
+        self.set_top |= self.set & libc::MOUNT_ATTR_RDONLY;
+        self.set &= !libc::MOUNT_ATTR_RDONLY;
+    }
 }
 
 /// What is mounted.

@@ -171,6 +171,28 @@ pub struct MountRecord {
     /// What of the volume or image is seen: a path in it, which leads nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subpath: Option<String>,
+    /// What of the mounts below it there is.
+    #[serde(default, skip_serializing_if = "MountsBelow::is_default")]
+    pub below: MountsBelow,
+}
+
+/// What is mounted below a directory of the host that a container sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountsBelow {
+    /// Seen, and read-only where it is.
+    #[default]
+    Same,
+    /// Not seen.
+    Hidden,
+    /// Seen, and never made read-only.
+    Writable,
+}
+
+impl MountsBelow {
+    fn is_default(&self) -> bool {
+        *self == Self::Same
+    }
 }
 
 /// An image whose files are mounted in a container.

@@ -199,6 +199,7 @@ impl Engine {
             wasm: None,
         };
         check_propagation(source.kind.kind, &spec.mounts)?;
+        self.check_mounts_below(source.kind.kind, &spec.mounts)?;
         match source.kind.kind {
             Kind::Linux => {
                 spec.args = command::args(&source.config, options)?;

@@ -9,7 +9,7 @@ use brig_linux::{HelperError, HostOptions, RootFs, plan_linux};
 use brig_runtime::client::Supervisor;
 use brig_runtime::plan::{MountKind, MountPlan, PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
 use brig_runtime::protocol::STEP_RUNNING;
-use brig_runtime::record::MountRecord;
+use brig_runtime::record::{MountRecord, MountsBelow};
 use brig_runtime::remove::remove_tree;
 use brig_runtime::{ContainerPaths, ContainerSpec, State};
 use brig_store::MountOptions;
@@ -140,15 +140,20 @@ impl Engine {
         Ok(payload)
     }
 
-    /// The OCI runtime spec has a directory in the place of an image, or of a part of a volume.
+    /// The OCI runtime spec has a directory in the place of an image, or of a part of a volume, and doesn't tell what is
+    /// below a mount from the mount.
     fn put_special_mounts(&self, records: &[MountRecord], plans: &mut [MountPlan]) -> Result<()> {
         for record in records {
-            let Some(what) = self.special_mount(record)? else { continue };
             let is_it = |plan: &&mut MountPlan| {
                 plan.target == record.target
                     && matches!(&plan.what, MountKind::Bind { source, .. } if *source == record.source)
             };
-            if let Some(plan) = plans.iter_mut().find(is_it) {
+            let what = self.special_mount(record)?;
+            let Some(plan) = plans.iter_mut().find(is_it) else { continue };
+            if record.below == MountsBelow::Writable {
+                plan.let_below_be_written();
+            }
+            if let Some(what) = what {
                 plan.what = what;
             }
         }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use brig_runtime::ContainerPaths;
 use brig_runtime::plan::{MountKind, RootFs};
-use brig_runtime::record::{ImageRecord, MountRecord, MountedImage};
+use brig_runtime::record::{ImageRecord, MountRecord, MountedImage, MountsBelow};
 use brig_store::{Lease, MountOptions};
 
 use super::Planned;
@@ -51,7 +51,8 @@ impl Engine {
         let mut lease = None;
         for (number, plan) in planned.iter_mut().enumerate() {
             let record = &mut plan.record;
-            if record.mounted_image.is_none() && record.subpath.is_none() {
+            let is_whole = record.below != MountsBelow::Hidden;
+            if is_whole && record.mounted_image.is_none() && record.subpath.is_none() {
                 continue;
             }
             self.need_namespaces(record)?;
@@ -87,7 +88,8 @@ impl Engine {
         }
         let what = match &record.mounted_image {
             Some(mounted) => format!("the image `{}` as a volume", mounted.image.reference),
-            None => "a part of a volume".into(),
+            None if record.subpath.is_some() => "a part of a volume".into(),
+            None => "a directory without what is mounted below it".into(),
         };
         let reason = "it takes namespaces, which this user can't make here: `brig doctor` says why";
         Err(Error::Unsupported { what, reason: reason.into() })
@@ -98,6 +100,9 @@ impl Engine {
         let root = match (&mount.mounted_image, &mount.subpath) {
             (Some(mounted), _) => self.image_fs(mounted, mount)?,
             (None, Some(_)) => RootFs::Path { path: mount.source.clone() },
+            (None, None) if mount.below == MountsBelow::Hidden => {
+                return Ok(Some(MountKind::Bind { source: mount.source.clone(), recursive: false }));
+            }
             (None, None) => return Ok(None),
         };
         Ok(Some(match &mount.subpath {

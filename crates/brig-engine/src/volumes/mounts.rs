@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use brig_runtime::ContainerSpec;
-use brig_runtime::record::MountRecord;
+use brig_runtime::record::{MountRecord, MountsBelow};
 use brig_store::LayerStack;
 
 use super::options::{Volume, VolumeSource};
@@ -14,6 +14,7 @@ use super::{ANONYMOUS, generated_name, parse};
 use crate::blocking::Engine;
 use crate::containers::CreateOptions;
 use crate::error::{Error, Result};
+use brig_oci::Kind;
 
 /// The most volumes that an image can have made: images are untrusted.
 const MAX_OF_IMAGE: usize = 256;
@@ -23,6 +24,8 @@ const MAX_OF_IMAGE: usize = 256;
 pub(crate) struct Planned {
     /// How the container's record will have it.
     pub(crate) record: MountRecord,
+    /// Labels of a volume that is made.
+    labels: BTreeMap<String, String>,
     /// Whether an empty volume stays so.
     no_copy: bool,
     /// Whether its files become those of the container's user.
@@ -109,8 +112,32 @@ impl Engine {
             propagation: volume.propagation.clone(),
             mounted_image,
             subpath: volume.subpath.clone(),
+            below: volume.below,
         };
-        Ok(Planned { record, no_copy: volume.no_copy, chown: volume.chown, inherited: false })
+        // What the image has there isn't the whole volume's.
+        let no_copy = volume.no_copy || volume.subpath.is_some();
+        Ok(Planned { record, labels: volume.labels.clone(), no_copy, chown: volume.chown, inherited: false })
+    }
+
+    /// Refuses what a start would fail of, and what a wasm container's sandbox wouldn't allow.
+    pub(crate) fn check_mounts_below(&self, kind: Kind, mounts: &[MountRecord]) -> Result<()> {
+        for mount in mounts {
+            let (word, reason) = match mount.below {
+                MountsBelow::Hidden if self.host().rootless => (
+                    "disabled",
+                    "in a user namespace a directory comes with what is mounted below it, or not at all",
+                ),
+                MountsBelow::Writable if kind == Kind::Wasm => {
+                    ("writable", "a wasm container's volume is read-only as a whole, or not")
+                }
+                _ => continue,
+            };
+            return Err(Error::Unsupported {
+                what: format!("bind-recursive={word} for {}", mount.target),
+                reason: reason.into(),
+            });
+        }
+        Ok(())
     }
 
     /// `--volumes-from CONTAINER[:ro|rw]`.
@@ -124,7 +151,7 @@ impl Engine {
             if !mode.is_empty() {
                 record.mode = mode.to_owned();
             }
-            Planned { record, no_copy: true, chown: false, inherited: true }
+            Planned { record, labels: BTreeMap::new(), no_copy: true, chown: false, inherited: true }
         };
         Ok(self.container(name)?.spec.mounts.into_iter().map(planned).collect())
     }
@@ -162,9 +189,10 @@ impl Engine {
                 // It mustn't come back empty when it is removed in this moment.
                 self.lock_volume(&name)?.ok_or_else(|| Error::VolumeNotFound { name: name.clone() })?
             } else {
-                let labels = anonymous.then(|| (ANONYMOUS.to_owned(), String::new()));
+                let mut labels = plan.labels;
+                labels.extend(anonymous.then(|| (ANONYMOUS.to_owned(), String::new())));
                 let owner = anonymous.then_some(Owner { id: &spec.id, goes: spec.auto_remove });
-                self.take_volume(&name, &labels.into_iter().collect(), owner)?.0
+                self.take_volume(&name, &labels, owner)?.0
             };
             taken.locks.insert(name.clone(), lock);
             taken.made.extend(anonymous.then_some(name));

@@ -1,7 +1,10 @@
 //! What is to be mounted, as flags say it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use brig_runtime::record::MountsBelow;
 
 use super::{check_name, parse};
 use crate::error::{Error, Result};
@@ -25,6 +28,10 @@ pub struct Volume {
     pub propagation: Option<String>,
     /// What of a volume or an image is seen: a path in it.
     pub subpath: Option<String>,
+    /// What of the mounts below a directory of the host there is.
+    pub below: MountsBelow,
+    /// Labels of a volume that is made for it.
+    pub labels: BTreeMap<String, String>,
     /// The options as given.
     pub mode: String,
 }
@@ -68,6 +75,8 @@ impl Volume {
             must_exist: false,
             propagation: None,
             subpath: None,
+            below: MountsBelow::Same,
+            labels: BTreeMap::new(),
             mode: String::new(),
         }
     }

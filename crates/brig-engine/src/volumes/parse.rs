@@ -1,6 +1,9 @@
 //! `--mount` in docker's syntax: a line of comma separated values, each `key=value`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+
+use brig_runtime::record::MountsBelow;
 
 use super::options::{MountFlag, Volume, VolumeSource};
 use super::{check_driver, check_name};
@@ -47,12 +50,25 @@ pub(super) struct MountFields {
     of_tmpfs: bool,
     of_image: bool,
     propagation: Option<String>,
+    below: Recursion,
+    create_source: bool,
+    labels: BTreeMap<String, String>,
     no_copy: bool,
     /// podman's, of images.
     writable: Option<bool>,
     subpath: Option<String>,
     size: Option<u64>,
     mode: Option<u32>,
+}
+
+/// `bind-recursive`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Recursion {
+    #[default]
+    Enabled,
+    Disabled,
+    Writable,
+    ReadOnly,
 }
 
 impl MountFields {
@@ -84,6 +100,15 @@ impl MountFields {
                 (self.of_volume, self.no_copy) = (true, flag()?);
                 return Ok(());
             }
+            "bind-create-src" => {
+                (self.of_bind, self.create_source) = (true, flag()?);
+                return Ok(());
+            }
+            "bind-nonrecursive" => {
+                self.of_bind = true;
+                self.below = if flag()? { Recursion::Disabled } else { self.below };
+                return Ok(());
+            }
             _ => {}
         }
         let value = value.ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"))?;
@@ -104,10 +129,14 @@ impl MountFields {
             "tmpfs-size" => (self.of_tmpfs, self.size) = (true, Some(size(value)?)),
             "tmpfs-mode" => (self.of_tmpfs, self.mode) = (true, Some(mode(value)?)),
             "image-subpath" => (self.of_image, self.subpath) = (true, Some(subpath(value)?)),
-            "bind-nonrecursive" | "bind-recursive" | "bind-create-src" | "volume-subpath"
-            | "volume-label" | "volume-opt" => {
-                return Err(format!("`{key}` is not supported here"));
+            "bind-recursive" => (self.of_bind, self.below) = (true, recursion(value)?),
+            "volume-subpath" => (self.of_volume, self.subpath) = (true, Some(subpath(value)?)),
+            "volume-label" => {
+                self.of_volume = true;
+                let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                self.labels.extend((!name.is_empty()).then(|| (name.to_owned(), value.to_owned())));
             }
+            "volume-opt" => return Err(format!("`{key}` is not supported here")),
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
         Ok(())
@@ -117,6 +146,7 @@ impl MountFields {
     pub(super) fn finish(self) -> Result<MountFlag> {
         let kind = self.kind.clone().unwrap_or_else(|| "volume".into());
         self.check_mixed(&kind)?;
+        self.check_recursion()?;
         let given = self.target.as_deref().filter(|target| !target.is_empty()).ok_or("target is required")?;
         let in_kind = |problem: String| format!("invalid mount config for type \"{kind}\": {problem}");
         let target = target(given).map_err(in_kind)?;
@@ -162,13 +192,38 @@ impl MountFields {
         Ok(())
     }
 
+    /// docker's rules for the two that are about what is read-only.
+    fn check_recursion(&self) -> Result<()> {
+        let word = match self.below {
+            Recursion::Enabled | Recursion::Disabled => return Ok(()),
+            Recursion::Writable => "writable",
+            Recursion::ReadOnly => "readonly",
+        };
+        let needs = |what: &str| {
+            Err(format!("option 'bind-recursive={word}' requires '{what}' to be specified in conjunction"))
+        };
+        if !self.read_only {
+            return needs("readonly");
+        }
+        if self.below == Recursion::ReadOnly && self.propagation.as_deref() != Some("rprivate") {
+            return needs("bind-propagation=rprivate");
+        }
+        Ok(())
+    }
+
     fn volume(self, source: VolumeSource, target: String) -> MountFlag {
         MountFlag::Volume(Volume {
             read_only: self.read_only,
             no_copy: self.no_copy,
-            must_exist: true,
+            must_exist: !self.create_source,
             propagation: self.propagation,
             subpath: self.subpath,
+            labels: self.labels,
+            below: match self.below {
+                Recursion::Enabled | Recursion::ReadOnly => MountsBelow::Same,
+                Recursion::Disabled => MountsBelow::Hidden,
+                Recursion::Writable => MountsBelow::Writable,
+            },
             ..Volume::new(source, target)
         })
     }
@@ -203,6 +258,18 @@ fn subpath(value: &str) -> Result<String> {
         }
     }
     if value.is_empty() || value.starts_with('/') { Err(no_subpath(value)) } else { Ok(value.to_owned()) }
+}
+
+fn recursion(value: &str) -> Result<Recursion> {
+    match value {
+        "enabled" => Ok(Recursion::Enabled),
+        "disabled" => Ok(Recursion::Disabled),
+        "writable" => Ok(Recursion::Writable),
+        "readonly" => Ok(Recursion::ReadOnly),
+        _ => Err(format!(
+            "invalid value for bind-recursive: {value} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")"
+        )),
+    }
 }
 
 fn no_subpath(value: &str) -> String {
@@ -305,6 +372,9 @@ mod tests {
         assert_eq!(volume("type=volume,destination=/b").source, VolumeSource::Anonymous);
         let comma = volume(r#"type=bind,"source=/a,""b""",target=/c"#);
         assert_eq!(comma.source, VolumeSource::Host(r#"/a,"b""#.into()));
+        let part = volume("source=data,target=/b,volume-subpath=a/b,volume-label=x=y=z,volume-label=w");
+        assert_eq!(part.subpath.as_deref(), Some("a/b"));
+        assert_eq!(part.labels, BTreeMap::from([("x", "y=z"), ("w", "")].map(|(k, v)| (k.into(), v.into()))));
         let image = volume("type=image,source=busybox,target=/i,image-subpath=etc/./x");
         assert_eq!(image.source, VolumeSource::Image("busybox".into()));
         assert!(image.read_only && image.subpath.as_deref() == Some("etc/./x"));
@@ -312,6 +382,24 @@ mod tests {
         assert!(!volume("type=image,source=a,destination=/i,rw=true").read_only);
         let tmpfs: MountFlag = "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770".parse().unwrap();
         assert_eq!(tmpfs, MountFlag::Tmpfs { target: "/t".into(), options: "size=1048576,mode=1770".into() });
+    }
+
+    #[test]
+    fn binds_say_what_is_below_them() {
+        let bind = |more: &str| volume(&format!("type=bind,src=/a,dst=/b,{more}"));
+        for (text, below) in [
+            ("bind-recursive=enabled", MountsBelow::Same),
+            ("bind-recursive=disabled", MountsBelow::Hidden),
+            ("bind-nonrecursive", MountsBelow::Hidden),
+            ("bind-nonrecursive=false", MountsBelow::Same),
+            ("bind-recursive=writable,ro", MountsBelow::Writable),
+            ("ro,bind-recursive=readonly,bind-propagation=rprivate", MountsBelow::Same),
+        ] {
+            let bind = bind(text);
+            assert_eq!((bind.below, bind.must_exist), (below, true), "{text}");
+        }
+        assert!(!bind("bind-create-src").must_exist);
+        assert!(bind("bind-create-src=false").must_exist);
     }
 
     #[test]
@@ -331,6 +419,17 @@ mod tests {
             ("type=image,src=a,target=/b,image-subpath=c/../../d", "subpath must be a relative path"),
             ("type=image,src=a,target=/b,volume-nocopy", "cannot mix 'volume-*' options"),
             ("target=/b,rw=true", "cannot mix 'image-*' options with mount type 'volume'"),
+            ("target=/b,volume-subpath=/c", "subpath must be a relative path"),
+            ("target=/b,volume-opt=type=nfs", "`volume-opt` is not supported"),
+            ("type=tmpfs,target=/b,volume-label=a=b", "cannot mix 'volume-*' options"),
+            ("target=/b,bind-create-src", "cannot mix 'bind-*' options"),
+            (
+                "type=bind,src=/a,target=/b,bind-recursive=maybe",
+                "invalid value for bind-recursive: maybe (must be",
+            ),
+            ("type=bind,src=/a,target=/b,bind-recursive=writable", "requires 'readonly' to be specified"),
+            ("type=bind,src=/a,target=/b,bind-recursive=readonly", "requires 'readonly' to be specified"),
+            ("type=bind,src=/a,target=/b,ro,bind-recursive=readonly", "requires 'bind-propagation=rprivate'"),
             ("type=cluster,src=a,target=/b", "not supported"),
             (
                 "type=bind,src=/a,target=/b,volume-nocopy",

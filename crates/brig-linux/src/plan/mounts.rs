@@ -184,7 +184,7 @@ fn plan(
         options.clear = 0;
     }
     let Options { set, clear, recursive, propagation, .. } = options;
-    Ok(MountPlan { target, what, set, clear, recursive, propagation })
+    Ok(MountPlan { target, what, set, set_top: 0, clear, recursive, propagation })
 }
 
 /// The ids of a bind mount's own: those that it says, or with `idmap` alone the container's.
@@ -294,7 +294,7 @@ fn cgroup_mounts(
     let attributes = options.set;
     let new = |target: String, fs_type: &str, data: Vec<(String, Option<String>)>| {
         let what = MountKind::New { fs_type: fs_type.to_owned(), options: data };
-        MountPlan { target, what, set: attributes, clear: 0, recursive: false, propagation: 0 }
+        MountPlan { target, what, set: attributes, set_top: 0, clear: 0, recursive: false, propagation: 0 }
     };
     if cgroups.mode == CgroupMode::V2 && own {
         return vec![new(target.to_owned(), "cgroup2", Vec::new())];

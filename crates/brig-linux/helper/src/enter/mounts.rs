@@ -145,10 +145,12 @@ fn change_attributes(made: &OwnedFd, mount: &MountPlan, slave: bool) -> Result<(
         0 => default,
         asked => asked,
     };
-    if mount.set == 0 && mount.clear == 0 && propagation == 0 {
-        return Ok(());
+    if mount.set != 0 || mount.clear != 0 || propagation != 0 {
+        sys::mount_setattr(made.as_fd(), mount.set, mount.clear, propagation, mount.recursive)?;
     }
-    sys::mount_setattr(made.as_fd(), mount.set, mount.clear, propagation, mount.recursive)?;
+    if mount.set_top != 0 {
+        sys::mount_setattr(made.as_fd(), mount.set_top, 0, 0, false)?;
+    }
     Ok(())
 }
 

@@ -21,6 +21,7 @@ fn terminal(script: &str) -> Container {
             options: options.map(|(key, value)| (key.to_owned(), value.map(str::to_owned))).into(),
         },
         set: 0,
+        set_top: 0,
         clear: 0,
         recursive: false,
         propagation: 0,
