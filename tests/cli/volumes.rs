@@ -236,6 +236,42 @@ fn volumes_of_a_detached_container_go_with_it() {
 }
 
 #[test]
+fn events_tell_what_uses_a_volume() {
+    let env = need!(with_srv());
+    let _ =
+        env.brig(&["run", "--name", "web", "-v", "named:/n:ro", "--restart", "on-failure:1", "srv", "false"]);
+    let id = env.brig(&["inspect", "-f", "{{.Id}}", "web"]).success().stdout;
+    eventually("it has ended twice", || {
+        env.brig(&["inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "web"]).success().stdout
+            == "exited 1\n"
+    });
+    let of = |filter: &str| {
+        let args =
+            ["events", "--since", "1h", "--until", "now", "--filter", filter, "--format", "{{json .}}"];
+        let lines = env.brig(&args).success().stdout;
+        lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    let events = of("volume=named");
+    let actions: Vec<_> = events.iter().map(|event| event["Action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["create", "mount", "unmount", "mount", "unmount"]);
+    assert_eq!(
+        events[1]["Actor"],
+        serde_json::json!({ "ID": "named", "Attributes": {
+            "container": id.trim(), "destination": "/n", "driver": "local", "propagation": "", "read/write": "false",
+        } })
+    );
+    assert_eq!(
+        events[2]["Actor"]["Attributes"],
+        serde_json::json!({ "container": id.trim(), "driver": "local" })
+    );
+    // The image's own, too.
+    let mounts = of("event=mount");
+    assert_eq!(mounts.len(), 4);
+    assert!(mounts.iter().any(|event| event["Actor"]["Attributes"]["destination"] == "/srv"));
+    assert_eq!(of("type=volume").len(), 10);
+}
+
+#[test]
 fn volumes_from_another_container() {
     let env = need!(with_srv());
     let host = env.work().join("host");

@@ -110,5 +110,6 @@ fn supervisor(id: &str, dir: &Path, container: &Path, run_dir: &Path) -> Supervi
         health: None,
         stop_grace_ms: 10_000,
         cgroups: Vec::new(),
+        volumes: Vec::new(),
     }
 }

@@ -85,6 +85,23 @@ pub struct SupervisorPlan {
     /// The cgroup of the supervisors in each hierarchy in which this one shall leave its creator's. They are made when
     /// they are missing, and stay.
     pub cgroups: Vec<PathBuf>,
+    /// The volumes that the payload sees, for events; and those that nobody named go with `--rm`.
+    pub volumes: Vec<VolumeUse>,
+}
+
+/// A volume that a payload sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeUse {
+    /// `<root>/volumes/<name>`.
+    pub dir: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Where, in the container.
+    pub target: String,
+    /// Whether it can be written.
+    pub writable: bool,
+    /// Whether nobody named it.
+    pub anonymous: bool,
 }
 
 /// How it is found out whether a payload works.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use brig_linux::{HelperError, HostOptions, RootFs, plan_linux};
 use brig_runtime::client::Supervisor;
-use brig_runtime::plan::{MountKind, MountPlan, PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan};
+use brig_runtime::plan::{MountKind, MountPlan, PLAN_VERSION, PayloadPlan, Plan, SupervisorPlan, VolumeUse};
 use brig_runtime::protocol::STEP_RUNNING;
 use brig_runtime::record::{MountRecord, MountsBelow};
 use brig_runtime::remove::remove_tree;
@@ -118,7 +118,22 @@ impl Engine {
             restart: spec.restart,
             health: self.health_plan(container)?,
             cgroups: self.host().cgroups.of_supervisors(),
+            volumes: self.volumes_in_use(&spec.mounts),
         })
+    }
+
+    fn volumes_in_use(&self, mounts: &[MountRecord]) -> Vec<VolumeUse> {
+        let used = |mount: &MountRecord| {
+            let name = mount.volume.clone()?;
+            Some(VolumeUse {
+                dir: self.roots().volumes().join(&name),
+                name,
+                target: mount.target.clone(),
+                writable: !mount.read_only,
+                anonymous: mount.anonymous,
+            })
+        };
+        mounts.iter().filter_map(used).collect()
     }
 
     pub(super) fn linux_payload(

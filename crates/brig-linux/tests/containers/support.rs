@@ -141,6 +141,7 @@ impl Machine {
             health: None,
             stop_grace_ms: 10_000,
             cgroups: Vec::new(),
+            volumes: Vec::new(),
         };
         change(&mut supervisor);
         let plan = Plan { version: PLAN_VERSION, supervisor, payload };

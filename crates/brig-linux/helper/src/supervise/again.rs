@@ -114,7 +114,7 @@ impl Server {
                 return Err(step("find the payload in /proc", None, &error));
             }
         }
-        self.journal.event("start", &[]);
+        self.journal.started();
         Ok(session)
     }
 }

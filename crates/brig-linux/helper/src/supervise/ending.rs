@@ -91,7 +91,7 @@ impl Server {
         } else {
             self.journal.stopped(status.clone(), self.again.by_user, self.again.successor);
         }
-        self.journal.event("die", &[("exitCode", &status.code.to_string())]);
+        self.journal.ended(&status);
         if !again {
             return Some(Ended(status));
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use brig_runtime::exit::ExitStatus;
-use brig_runtime::plan::SupervisorPlan;
+use brig_runtime::plan::{SupervisorPlan, VolumeUse};
 use brig_runtime::record::{ProcessId, RecordError};
 use brig_runtime::{Event, EventLog, Health, HealthStatus, State, StateRecord, Timestamp};
 
@@ -18,6 +18,7 @@ pub(super) struct Journal {
     events: EventLog,
     name: String,
     image: String,
+    volumes: Vec<VolumeUse>,
     warnings: Vec<String>,
 }
 
@@ -38,6 +39,7 @@ impl Journal {
             events: EventLog::open(&plan.events)?,
             name: plan.name.clone(),
             image: plan.image.clone(),
+            volumes: plan.volumes.clone(),
             warnings: Vec::new(),
         })
     }
@@ -141,8 +143,36 @@ impl Journal {
         for (key, value) in attributes {
             event = event.with(key, *value);
         }
-        if let Err(error) = self.events.append(&event) {
-            self.warn(format!("the event `{action}` is lost: {error}"));
+        self.append(&event);
+    }
+
+    /// The payload has started; it sees its volumes.
+    pub(super) fn started(&mut self) {
+        let mounted = |volume: &VolumeUse| {
+            self.volume_event("mount", volume)
+                .with("destination", &*volume.target)
+                .with("read/write", volume.writable.to_string())
+                .with("propagation", "")
+        };
+        let events: Vec<_> = self.volumes.iter().map(mounted).collect();
+        events.iter().for_each(|event| self.append(event));
+        self.event("start", &[]);
+    }
+
+    /// The payload has ended; what it saw is no longer used.
+    pub(super) fn ended(&mut self, exit: &ExitStatus) {
+        self.event("die", &[("exitCode", &exit.code.to_string())]);
+        let events: Vec<_> = self.volumes.iter().map(|volume| self.volume_event("unmount", volume)).collect();
+        events.iter().for_each(|event| self.append(event));
+    }
+
+    fn volume_event(&self, action: &str, volume: &VolumeUse) -> Event {
+        Event::volume(action, &volume.name).with("container", &*self.record.id)
+    }
+
+    fn append(&mut self, event: &Event) {
+        if let Err(error) = self.events.append(event) {
+            self.warn(format!("the event `{}` is lost: {error}", event.action));
         }
     }
 

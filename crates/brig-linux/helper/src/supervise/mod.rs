@@ -128,7 +128,7 @@ impl Start {
         let stream = first.try_clone().map_err(failed("take over the first connection"))?;
         let mut connection = Connection::new(stream).map_err(failed("take over the first connection"))?;
         connection.say(&Birth::Running { payload: process });
-        self.journal.event("start", &[]);
+        self.journal.started();
         Ok((session, connection))
     }
 

@@ -67,6 +67,7 @@ impl Container {
             health: None,
             stop_grace_ms: 10_000,
             cgroups: Vec::new(),
+            volumes: Vec::new(),
         };
         let plan = Plan { version: PLAN_VERSION, supervisor, payload: payload(args) };
         Self { roots, paths, plan, dir }
