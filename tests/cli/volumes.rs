@@ -232,7 +232,25 @@ fn volumes_of_a_detached_container_go_with_it() {
     let _ = env.brig(&["run", "-d", "--rm", "--name", "web", "srv", "sleep", "600"]).success();
     assert_eq!(volumes(&env).len(), 1);
     let _ = env.brig(&["kill", "web"]).success();
-    eventually("its volume is gone", || volumes(&env).is_empty());
+    // Nobody has looked: its supervisor has done that.
+    let all = env.root().join("volumes");
+    eventually("its volume is gone", || fs::read_dir(&all).unwrap().next().is_none());
+    let args = ["events", "--since", "1h", "--until", "now", "--filter", "type=volume"];
+    let events = env.brig(&args).success().stdout;
+    let actions: Vec<_> = events.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(actions, ["create", "mount", "unmount", "destroy"]);
+    // One that another container uses stays, and so do named ones.
+    let _ = env.brig(&["create", "--name", "first", "-v", "named:/n", "srv", "true"]).success();
+    let _ = env.brig(&["run", "--rm", "--volumes-from", "first", "-v", "/own", "busybox", "true"]).success();
+    assert_eq!(fs::read_dir(&all).unwrap().count(), 2);
+    // The last one to use it takes it along.
+    let first = ["run", "-d", "--rm", "--name", "last", "--volumes-from", "first", "busybox", "sleep", "600"];
+    let _ = env.brig(&first).success();
+    let _ = env.brig(&["rm", "-v", "first"]).success();
+    assert_eq!(fs::read_dir(&all).unwrap().count(), 2);
+    let _ = env.brig(&["kill", "last"]).success();
+    eventually("the anonymous one is gone", || fs::read_dir(&all).unwrap().count() == 1);
+    assert!(all.join("named").exists());
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub mod restart;
 pub mod state;
 pub mod time;
 mod tuning;
+pub mod volumes;
 
 pub use events::{Event, EventLog};
 pub use exit::{ExitReason, ExitStatus};

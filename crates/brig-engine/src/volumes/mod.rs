@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// Removes what a kill has left: half of a volume, and the anonymous ones of containers that were never made. Also
-    /// those of `--rm` containers that are gone, whose supervisors know of no volumes.
+    /// those of `--rm` containers that are gone, which their supervisors didn't get to.
     fn sweep_volumes(&self) -> Result<()> {
         self.sweep_halves()?;
         for name in self.volume_names()? {

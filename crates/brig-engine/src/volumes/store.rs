@@ -1,12 +1,13 @@
 //! Volumes on disk.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use brig_runtime::remove::remove_tree;
+use brig_runtime::volumes::{self, HALF};
 use brig_runtime::{Event, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +25,6 @@ pub(super) const DATA: &str = "_data";
 const FILLING: &str = "filling-";
 /// There until the record of the container names it that it was made for.
 const UNCLAIMED: &str = "unclaimed";
-/// The beginning of the name of a half: no volume's name begins so.
-const HALF: char = '.';
-
 /// What a volume is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct VolumeRecord {
@@ -51,7 +49,7 @@ pub(super) struct Owner<'a> {
 /// A volume that nobody else makes, fills or removes while this is there.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _directory: File,
+    directory: File,
     pub(super) name: String,
 }
 
@@ -163,51 +161,33 @@ impl Engine {
 
     /// Locks a volume, waiting for who has it; `None` without such a volume.
     pub(super) fn lock_volume(&self, name: &str) -> Result<Option<Lock>> {
-        self.lock_by(name, |file| file.lock().map(|()| true))
+        self.lock_by(name, volumes::lock)
     }
 
     /// Locks a volume; `None` without such a volume, and if somebody else has it.
     pub(super) fn try_lock_volume(&self, name: &str) -> Result<Option<Lock>> {
-        self.lock_by(name, try_lock)
+        self.lock_by(name, volumes::try_lock)
     }
 
-    fn lock_by(&self, name: &str, lock: impl Fn(&File) -> io::Result<bool>) -> Result<Option<Lock>> {
+    fn lock_by(&self, name: &str, lock: fn(&Path) -> io::Result<Option<File>>) -> Result<Option<Lock>> {
         if check_name(name).is_err() {
             return Ok(None);
         }
         let dir = self.volume_dir(name);
-        loop {
-            let file = match File::open(&dir) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(Error::io("open", dir)(error)),
-            };
-            if !lock(&file).map_err(Error::io("lock", &dir))? {
-                return Ok(None);
-            }
-            // It may have been removed, and made anew, while it was waited for.
-            if is_at(&file, &dir).map_err(Error::io("look at", &dir))? {
-                return Ok(Some(Lock { _directory: file, name: name.to_owned() }));
-            }
-        }
+        let locked = lock(&dir).map_err(Error::io("lock", dir))?;
+        Ok(locked.map(|directory| Lock { directory, name: name.to_owned() }))
     }
 
     /// Removes a volume, and all that is in it.
     pub(super) fn discard_volume(&self, lock: Lock) -> Result<()> {
-        let _halves = self.use_halves()?;
         let dir = self.volume_dir(&lock.name);
-        let gone = self.roots().volumes().join(format!("{HALF}gone-{}", generated_name()?));
-        fs::rename(&dir, &gone).map_err(Error::io("remove", &dir))?;
-        drop(lock);
-        remove_tree(&gone, &[]).map_err(Error::io("remove", gone))
+        volumes::discard(&dir, lock.directory).map_err(Error::io("remove", dir))
     }
 
     /// Held while there is a half of somebody's.
     fn use_halves(&self) -> Result<File> {
         let all = self.roots().volumes();
-        let file = File::open(&all).map_err(Error::io("open", &all))?;
-        file.lock_shared().map_err(Error::io("lock", &all))?;
-        Ok(file)
+        volumes::use_halves(&all).map_err(Error::io("lock", all))
     }
 
     /// Removes the halves that a kill has left.
@@ -219,7 +199,7 @@ impl Engine {
             return Ok(());
         }
         let file = File::open(&all).map_err(Error::io("open", &all))?;
-        if !try_lock(&file).map_err(Error::io("lock", &all))? {
+        if !volumes::try_lock_file(&file).map_err(Error::io("lock", &all))? {
             return Ok(());
         }
         for half in halves {
@@ -296,24 +276,6 @@ fn make_dir(path: &Path, mode: u32) -> Result<()> {
         Err(error) => Err(error),
     }
     .map_err(Error::io("make the directory", path))
-}
-
-fn try_lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let now = match fs::metadata(path) {
-        Ok(now) => now,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let meta = file.metadata()?;
-    Ok((meta.dev(), meta.ino()) == (now.dev(), now.ino()))
 }
 
 #[cfg(test)]

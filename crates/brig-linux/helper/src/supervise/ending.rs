@@ -262,7 +262,10 @@ impl Server {
             .and_then(|()| remove_tree(&plan.dir, &["spec.json", "state.json"]))
             .and_then(|()| remove_tree(&plan.run_dir, &[]));
         match removed {
-            Ok(()) => self.journal.event("destroy", &[]),
+            Ok(()) => {
+                self.journal.event("destroy", &[]);
+                self.remove_volumes();
+            }
             Err(error) => {
                 self.journal.warn(format!("the container can't be removed: {error}"));
                 self.journal.change(State::Dead);

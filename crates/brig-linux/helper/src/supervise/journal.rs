@@ -166,6 +166,11 @@ impl Journal {
         events.iter().for_each(|event| self.append(event));
     }
 
+    /// A volume went with the container.
+    pub(super) fn volume_removed(&mut self, name: &str) {
+        self.append(&Event::volume("destroy", name));
+    }
+
     fn volume_event(&self, action: &str, volume: &VolumeUse) -> Event {
         Event::volume(action, &volume.name).with("container", &*self.record.id)
     }

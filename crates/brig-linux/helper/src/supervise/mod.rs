@@ -12,6 +12,7 @@ mod requests;
 mod server;
 mod session;
 mod sys;
+mod volumes;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
