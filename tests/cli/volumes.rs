@@ -56,7 +56,10 @@ fn the_verbs_do_what_dockers_do() {
     let _ = env.brig(&["volume", "rm", "a", "no"]).fails().prints("a\n").says("get no: no such volume");
     let _ = env.brig(&["volume", "rm", "-f", "no"]).success();
     let _ = env.brig(&["volume", "create", "-d", "nfs", "x"]).fails().says("plugin \"nfs\" not found");
-    let _ = env.brig(&["volume", "create", "-o", "type=nfs", "x"]).fails().says("takes none");
+    let _ = env
+        .brig(&["volume", "create", "-o", "type=nfs", "-o", "device=:/x", "x"])
+        .fails()
+        .says("of type `nfs`");
     let _ = env.brig(&["volume", "create", "a/b"]).fails().says("includes invalid characters");
     let _ = env.brig(&["volume", "rm", "../b"]).fails().says("no such volume");
     assert_eq!(volumes(&env), ["b"]);
@@ -287,6 +290,43 @@ fn events_tell_what_uses_a_volume() {
     assert_eq!(mounts.len(), 4);
     assert!(mounts.iter().any(|event| event["Actor"]["Attributes"]["destination"] == "/srv"));
     assert_eq!(of("type=volume").len(), 10);
+}
+
+#[test]
+fn a_volume_may_be_a_directory_of_the_host() {
+    let env = need!(with_srv());
+    let host = env.work().join("host");
+    let device = format!("device={}", host.display());
+    let _ = env.brig(&["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "v"]).success();
+    // Looked for when it is mounted.
+    let failed = env.brig(&["run", "--rm", "-v", "v:/srv", "srv", "true"]).fails();
+    assert_eq!(failed.code(), 125);
+    fs::create_dir(&host).unwrap();
+    assert_eq!(shell(&env, &["-v", "v:/srv"], "srv", "ls /srv; echo mine > /srv/f"), "");
+    assert_eq!(fs::read_to_string(host.join("f")).unwrap(), "mine\n");
+    assert_eq!(
+        shell(&env, &["-v", "v:/srv:ro"], "srv", "cat /srv/f; touch /srv/g 2>&- || echo no"),
+        "mine\nno\n"
+    );
+    let inspected = &env.brig(&["volume", "inspect", "v"]).success().json()[0];
+    assert_eq!(inspected["Options"]["type"], "none");
+    assert_eq!(fs::read(data(&env, "v").join("f")).unwrap(), b"mine\n");
+    let module = env.write("files.wasm", need!(Guest::FILES.module()));
+    let args = ["run", "--rm", "-v", "v:/data", module.to_str().unwrap(), "read", "/data/f"];
+    let _ = env.brig(&args).success().prints("mine\n");
+    let _ = env.brig(&["create", "--name", "web", "-v", "v:/data", "srv", "true"]).success();
+    let _ = env.brig(&["cp", "web:/data/f", "-"]).success().shows("mine");
+    let _ = env.brig(&["rm", "-v", "web"]).success();
+    // By a mount; and an anonymous one, which goes without what it shows.
+    let mount = format!("target=/d,volume-opt=type=none,volume-opt=o=bind,volume-opt={device}");
+    assert_eq!(shell(&env, &["--mount", &mount], "busybox", "cat /d/f"), "mine\n");
+    let _ = env
+        .brig(&["run", "--mount", "target=/d,volume-opt=type=tmpfs,volume-opt=device=tmpfs", "busybox"])
+        .fails()
+        .says("of type `tmpfs`");
+    let _ = env.brig(&["volume", "rm", "v"]).success();
+    assert_eq!(volumes(&env), Vec::<String>::new());
+    assert_eq!(fs::read_to_string(host.join("f")).unwrap(), "mine\n");
 }
 
 #[test]

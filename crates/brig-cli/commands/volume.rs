@@ -68,7 +68,7 @@ pub(crate) struct Create {
     /// Attach metadata
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
-    /// Options of the driver; `local` has none here
+    /// Options of the driver: type=none, o=bind and device=DIRECTORY
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
     /// Name [default: a generated one]
@@ -129,7 +129,7 @@ pub(super) fn document(volume: &VolumeInfo) -> Value {
         "Labels": (!volume.labels.is_empty()).then_some(&volume.labels),
         "Mountpoint": volume.mountpoint,
         "Name": volume.name,
-        "Options": null,
+        "Options": (!volume.options.is_empty()).then_some(&volume.options),
         "Scope": "local",
     })
 }

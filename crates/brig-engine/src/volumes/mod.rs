@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/volumes/<name>/volume.json   what it is: VolumeRecord
-//!                      /_data         its files
+//!                      /_data         its files; or a link to the directory of the host that it shows
 //!                      /filling-…     while the image's files are copied
 //!                      /unclaimed     of an anonymous one, until the record of its container names it
 //!               /.new-…  /.gone-…     being made, being removed
@@ -12,6 +12,7 @@
 //! makes a container with it, until the container's record says so, and by who removes it: none is removed that is used
 //! or about to be.
 
+mod driver;
 mod fill;
 mod images;
 mod mounts;
@@ -30,7 +31,7 @@ pub use options::{MountFlag, Volume, VolumeSource};
 use crate::blocking::Engine;
 use crate::containers::{PruneFilter, disk_use};
 use crate::error::{Error, Result};
-use store::Lock;
+use store::{Lock, Wanted};
 
 /// docker's label of volumes that nobody named.
 pub(crate) const ANONYMOUS: &str = "com.docker.volume.anonymous";
@@ -48,6 +49,8 @@ pub struct VolumeInfo {
     pub created_at: Timestamp,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
     /// Where its files are on the host.
     pub mountpoint: PathBuf,
     /// The ids of the containers that use it, running or not.
@@ -60,9 +63,9 @@ impl VolumeInfo {
         self.labels.contains_key(ANONYMOUS)
     }
 
-    /// The bytes that its files take on disk.
+    /// The bytes that its own files take on disk.
     pub fn disk_use(&self) -> u64 {
-        disk_use(&self.mountpoint)
+        if self.options.is_empty() { disk_use(&self.mountpoint) } else { 0 }
     }
 }
 
@@ -75,7 +78,7 @@ pub struct VolumeOptions {
     pub driver: Option<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// The driver's options. `local` has none here.
+    /// The driver's options. `local` has docker's for a directory of the host: `type=none`, `o=bind`, `device=…`.
     pub driver_options: BTreeMap<String, String>,
 }
 
@@ -83,14 +86,7 @@ impl Engine {
     /// Makes a volume; one of this name that is there already stays as it is.
     pub fn create_volume(&self, options: &VolumeOptions) -> Result<VolumeInfo> {
         check_driver(options.driver.as_deref())?;
-        if let Some(option) = options.driver_options.keys().next() {
-            let reason =
-                "the driver `local` takes none here: mount it on the host, and give its directory with -v";
-            return Err(Error::Unsupported {
-                what: format!("volume option `{option}`"),
-                reason: reason.into(),
-            });
-        }
+        driver::device(&options.driver_options)?;
         let name = options.name.clone().filter(|name| !name.is_empty());
         let mut labels = options.labels.clone();
         let name = match name {
@@ -102,7 +98,8 @@ impl Engine {
         };
         check_name(&name)?;
         self.sweep_volumes()?;
-        let (lock, _) = self.take_volume(&name, &labels, None)?;
+        let wanted = Wanted { labels, options: options.driver_options.clone() };
+        let (lock, _) = self.take_volume(&name, &wanted, None)?;
         let info = self.volume_info(&name, &mut self.volume_users()?);
         drop(lock);
         info
@@ -220,6 +217,7 @@ impl Engine {
             driver: DRIVER,
             created_at: record.created_at,
             labels: record.labels,
+            options: record.options,
             mountpoint: self.volume_data(name),
             users: users.remove(name).unwrap_or_default(),
         })

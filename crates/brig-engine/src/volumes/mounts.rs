@@ -9,8 +9,8 @@ use brig_runtime::record::{MountRecord, MountsBelow};
 use brig_store::LayerStack;
 
 use super::options::{Volume, VolumeSource};
-use super::store::{Lock, Owner};
-use super::{ANONYMOUS, generated_name, parse};
+use super::store::{Lock, Owner, Wanted};
+use super::{ANONYMOUS, driver, generated_name, parse};
 use crate::blocking::Engine;
 use crate::containers::CreateOptions;
 use crate::error::{Error, Result};
@@ -24,8 +24,8 @@ const MAX_OF_IMAGE: usize = 256;
 pub(crate) struct Planned {
     /// How the container's record will have it.
     pub(crate) record: MountRecord,
-    /// Labels of a volume that is made.
-    labels: BTreeMap<String, String>,
+    /// What a volume is made with.
+    wanted: Wanted,
     /// Whether an empty volume stays so.
     no_copy: bool,
     /// Whether its files become those of the container's user.
@@ -85,6 +85,7 @@ impl Engine {
     }
 
     fn planned(&self, volume: &Volume) -> Result<Planned> {
+        driver::device(&volume.driver_options)?;
         let mut mounted_image = None;
         let (source, name, anonymous) = match &volume.source {
             VolumeSource::Image(image) => {
@@ -116,7 +117,13 @@ impl Engine {
         };
         // What the image has there isn't the whole volume's.
         let no_copy = volume.no_copy || volume.subpath.is_some();
-        Ok(Planned { record, labels: volume.labels.clone(), no_copy, chown: volume.chown, inherited: false })
+        Ok(Planned {
+            record,
+            wanted: Wanted { labels: volume.labels.clone(), options: volume.driver_options.clone() },
+            no_copy,
+            chown: volume.chown,
+            inherited: false,
+        })
     }
 
     /// Refuses what a start would fail of, and what a wasm container's sandbox wouldn't allow.
@@ -151,7 +158,7 @@ impl Engine {
             if !mode.is_empty() {
                 record.mode = mode.to_owned();
             }
-            Planned { record, labels: BTreeMap::new(), no_copy: true, chown: false, inherited: true }
+            Planned { record, wanted: Wanted::default(), no_copy: true, chown: false, inherited: true }
         };
         Ok(self.container(name)?.spec.mounts.into_iter().map(planned).collect())
     }
@@ -189,10 +196,10 @@ impl Engine {
                 // It mustn't come back empty when it is removed in this moment.
                 self.lock_volume(&name)?.ok_or_else(|| Error::VolumeNotFound { name: name.clone() })?
             } else {
-                let mut labels = plan.labels;
-                labels.extend(anonymous.then(|| (ANONYMOUS.to_owned(), String::new())));
+                let mut wanted = plan.wanted;
+                wanted.labels.extend(anonymous.then(|| (ANONYMOUS.to_owned(), String::new())));
                 let owner = anonymous.then_some(Owner { id: &spec.id, goes: spec.auto_remove });
-                self.take_volume(&name, &labels, owner)?.0
+                self.take_volume(&name, &wanted, owner)?.0
             };
             taken.locks.insert(name.clone(), lock);
             taken.made.extend(anonymous.then_some(name));

@@ -32,6 +32,8 @@ pub struct Volume {
     pub below: MountsBelow,
     /// Labels of a volume that is made for it.
     pub labels: BTreeMap<String, String>,
+    /// Options of its driver.
+    pub driver_options: BTreeMap<String, String>,
     /// The options as given.
     pub mode: String,
 }
@@ -77,6 +79,7 @@ impl Volume {
             subpath: None,
             below: MountsBelow::Same,
             labels: BTreeMap::new(),
+            driver_options: BTreeMap::new(),
             mode: String::new(),
         }
     }

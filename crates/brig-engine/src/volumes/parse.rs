@@ -53,6 +53,7 @@ pub(super) struct MountFields {
     below: Recursion,
     create_source: bool,
     labels: BTreeMap<String, String>,
+    driver_options: BTreeMap<String, String>,
     no_copy: bool,
     /// podman's, of images.
     writable: Option<bool>,
@@ -133,10 +134,12 @@ impl MountFields {
             "volume-subpath" => (self.of_volume, self.subpath) = (true, Some(subpath(value)?)),
             "volume-label" => {
                 self.of_volume = true;
-                let (name, value) = value.split_once('=').unwrap_or((value, ""));
-                self.labels.extend((!name.is_empty()).then(|| (name.to_owned(), value.to_owned())));
+                self.labels.extend(pair(value));
             }
-            "volume-opt" => return Err(format!("`{key}` is not supported here")),
+            "volume-opt" => {
+                self.of_volume = true;
+                self.driver_options.extend(pair(value));
+            }
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
         Ok(())
@@ -219,6 +222,7 @@ impl MountFields {
             propagation: self.propagation,
             subpath: self.subpath,
             labels: self.labels,
+            driver_options: self.driver_options,
             below: match self.below {
                 Recursion::Enabled | Recursion::ReadOnly => MountsBelow::Same,
                 Recursion::Disabled => MountsBelow::Hidden,
@@ -258,6 +262,12 @@ fn subpath(value: &str) -> Result<String> {
         }
     }
     if value.is_empty() || value.starts_with('/') { Err(no_subpath(value)) } else { Ok(value.to_owned()) }
+}
+
+/// One without a name is none.
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
 }
 
 fn recursion(value: &str) -> Result<Recursion> {
@@ -375,6 +385,9 @@ mod tests {
         let part = volume("source=data,target=/b,volume-subpath=a/b,volume-label=x=y=z,volume-label=w");
         assert_eq!(part.subpath.as_deref(), Some("a/b"));
         assert_eq!(part.labels, BTreeMap::from([("x", "y=z"), ("w", "")].map(|(k, v)| (k.into(), v.into()))));
+        let driven = volume(r#"target=/b,volume-opt=type=none,"volume-opt=o=a,b=c",volume-opt=device=/d"#);
+        let options = [("type", "none"), ("o", "a,b=c"), ("device", "/d")];
+        assert_eq!(driven.driver_options, options.map(|(k, v)| (k.into(), v.into())).into());
         let image = volume("type=image,source=busybox,target=/i,image-subpath=etc/./x");
         assert_eq!(image.source, VolumeSource::Image("busybox".into()));
         assert!(image.read_only && image.subpath.as_deref() == Some("etc/./x"));
@@ -420,7 +433,7 @@ mod tests {
             ("type=image,src=a,target=/b,volume-nocopy", "cannot mix 'volume-*' options"),
             ("target=/b,rw=true", "cannot mix 'image-*' options with mount type 'volume'"),
             ("target=/b,volume-subpath=/c", "subpath must be a relative path"),
-            ("target=/b,volume-opt=type=nfs", "`volume-opt` is not supported"),
+            ("type=bind,src=/a,target=/b,volume-opt=o=bind", "cannot mix 'volume-*' options"),
             ("type=tmpfs,target=/b,volume-label=a=b", "cannot mix 'volume-*' options"),
             ("target=/b,bind-create-src", "cannot mix 'bind-*' options"),
             (

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use brig_runtime::remove::remove_tree;
@@ -11,7 +11,7 @@ use brig_runtime::volumes::{self, HALF};
 use brig_runtime::{Event, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{check_name, generated_name};
+use super::{check_name, driver, generated_name};
 use crate::blocking::Engine;
 use crate::error::{Error, Result};
 
@@ -32,9 +32,21 @@ pub(super) struct VolumeRecord {
     pub(super) created_at: Timestamp,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
+    /// The driver's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) options: BTreeMap<String, String>,
     /// The container that it goes with, if that one goes when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) goes_with: Option<String>,
+}
+
+/// What a volume is made with, where it is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Labels.
+    pub(super) labels: BTreeMap<String, String>,
+    /// The driver's options.
+    pub(super) options: BTreeMap<String, String>,
 }
 
 /// The container that an anonymous volume is made for.
@@ -92,7 +104,13 @@ impl Engine {
             None => {
                 let meta = fs::metadata(&dir).map_err(|_| missing())?;
                 let created_at = meta.modified().map_err(Error::io("read", &dir))?.into();
-                Ok(VolumeRecord { version: VERSION, created_at, labels: BTreeMap::new(), goes_with: None })
+                Ok(VolumeRecord {
+                    version: VERSION,
+                    created_at,
+                    labels: BTreeMap::new(),
+                    options: BTreeMap::new(),
+                    goes_with: None,
+                })
             }
         }
     }
@@ -101,7 +119,7 @@ impl Engine {
     pub(super) fn take_volume(
         &self,
         name: &str,
-        labels: &BTreeMap<String, String>,
+        wanted: &Wanted,
         owner: Option<Owner<'_>>,
     ) -> Result<(Lock, bool)> {
         let mut made = false;
@@ -109,24 +127,20 @@ impl Engine {
             if let Some(lock) = self.lock_volume(name)? {
                 return Ok((lock, made));
             }
-            made = self.make_volume(name, labels, owner)?;
+            made = self.make_volume(name, wanted, owner)?;
         }
     }
 
     /// Makes a volume, whole; says whether nobody else did.
-    fn make_volume(
-        &self,
-        name: &str,
-        labels: &BTreeMap<String, String>,
-        owner: Option<Owner<'_>>,
-    ) -> Result<bool> {
+    fn make_volume(&self, name: &str, wanted: &Wanted, owner: Option<Owner<'_>>) -> Result<bool> {
         let all = self.roots().volumes();
         make_dir(&all, 0o700)?;
         let _halves = self.use_halves()?;
         let record = VolumeRecord {
             version: VERSION,
             created_at: Timestamp::now(),
-            labels: labels.clone(),
+            labels: wanted.labels.clone(),
+            options: wanted.options.clone(),
             goes_with: owner.filter(|owner| owner.goes).map(|owner| owner.id.to_owned()),
         };
         let new = all.join(format!("{HALF}new-{}", generated_name()?));
@@ -212,8 +226,11 @@ impl Engine {
 
 /// How the image's files get into a volume.
 impl Lock {
-    /// Whether a volume has no files yet. What copies that were cut off have left goes.
+    /// Whether a volume has no files yet, and may get some: a directory of the host stays as it is. What copies that were cut off have left goes.
     pub(super) fn is_empty(&self, dir: &Path) -> Result<bool> {
+        if dir.join(DATA).is_symlink() {
+            return Ok(false);
+        }
         for name in crate::containers::names_in(dir)?.iter().filter(|name| name.starts_with(FILLING)) {
             // The helper of a process that was killed may be at its last file; then the next look removes it.
             let _ = remove_tree(&dir.join(name), &[]);
@@ -264,6 +281,9 @@ fn write_volume(dir: &Path, record: &VolumeRecord, unclaimed: bool) -> io::Resul
         fs::write(dir.join(UNCLAIMED), "")?;
     }
     let data = dir.join(DATA);
+    if let Some(device) = driver::device(&record.options).map_err(io::Error::other)? {
+        return symlink(device, data);
+    }
     fs::create_dir(&data)?;
     // The umask took bits away.
     fs::set_permissions(data, Permissions::from_mode(0o755))
@@ -320,7 +340,7 @@ mod tests {
     #[test]
     fn many_makers_of_one_name_make_one_volume() {
         let (_dir, engine) = engine();
-        let make = || engine.take_volume("x", &BTreeMap::new(), None).unwrap().1;
+        let make = || engine.take_volume("x", &Wanted::default(), None).unwrap().1;
         let made: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
             threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
@@ -332,9 +352,9 @@ mod tests {
     #[test]
     fn who_waits_for_a_volume_that_is_removed_gets_a_new_one() {
         let (_dir, engine) = engine();
-        let lock = engine.take_volume("x", &BTreeMap::new(), None).unwrap().0;
+        let lock = engine.take_volume("x", &Wanted::default(), None).unwrap().0;
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| engine.take_volume("x", &BTreeMap::new(), None).unwrap());
+            let waiting = scope.spawn(|| engine.take_volume("x", &Wanted::default(), None).unwrap());
             std::thread::sleep(std::time::Duration::from_millis(20));
             assert!(engine.try_lock_volume("x").unwrap().is_none());
             engine.discard_volume(lock).unwrap();
@@ -396,7 +416,7 @@ mod tests {
     fn what_was_made_for_a_container_that_never_came_is_swept() {
         let (_dir, engine) = engine();
         let owner = Owner { id: &"c".repeat(64), goes: false };
-        let take = |name| engine.take_volume(name, &BTreeMap::new(), Some(owner)).unwrap().0;
+        let take = |name| engine.take_volume(name, &Wanted::default(), Some(owner)).unwrap().0;
         let locks = [take("claimed"), take("lost"), take("made")];
         engine.claim("claimed").unwrap();
         let [claimed, lost, made] = locks;
@@ -414,7 +434,7 @@ mod tests {
         let id = "c".repeat(64);
         fs::create_dir_all(engine.roots().container(&id).dir()).unwrap();
         let owner = Owner { id: &id, goes: true };
-        drop(engine.take_volume("x", &BTreeMap::new(), Some(owner)).unwrap());
+        drop(engine.take_volume("x", &Wanted::default(), Some(owner)).unwrap());
         engine.claim("x").unwrap();
         engine.sweep_volumes().unwrap();
         assert_eq!(engine.volume_names().unwrap(), ["x"]);
