@@ -168,6 +168,11 @@ fn an_ordinary_user_mounts_images_too() {
         let archive = env.write_for_user(ORDINARY_USER, "load.tar", image.oci_archive(None));
         let _ = brig(&["load", "-q", "-i", archive.to_str().unwrap(), "--tag", name]).success();
     }
+    // What is below a directory may hide something of it.
+    for option in ["bind-recursive=disabled", "bind-nonrecursive"] {
+        let mount = format!("type=bind,source=/usr,target=/u,{option}");
+        let _ = brig(&["run", "--rm", "--mount", &mount, "busybox"]).fails().says("bind-recursive=disabled");
+    }
     for (options, script, printed) in [
         ("", "cat /i/srv/new; ls /i/srv/gone 2>&- || echo no", "aboveno\n"),
         (",image-subpath=srv", "cat /i/new; touch /i/x 2>&- || echo no", "aboveno\n"),
