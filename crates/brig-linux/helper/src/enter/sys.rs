@@ -49,9 +49,10 @@ struct SchedAttr {
 /// How this process is scheduled.
 pub(crate) fn set_scheduler(scheduling: &CpuScheduling) -> io::Result<()> {
     let CpuScheduling { policy, flags, nice, priority, runtime, deadline, period } = *scheduling;
-    // 48 bytes.
-    let size = size_of::<SchedAttr>() as u32;
-    let attr = SchedAttr { size, policy, flags, nice, priority, runtime, deadline, period };
+    /// `SCHED_ATTR_SIZE_VER0`
+    const SIZE: u32 = 48;
+    const { assert!(size_of::<SchedAttr>() == SIZE as usize) };
+    let attr = SchedAttr { size: SIZE, policy, flags, nice, priority, runtime, deadline, period };
     // SAFETY: the kernel reads `size` bytes of `attr`, which has as many and outlives the call.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
 }
