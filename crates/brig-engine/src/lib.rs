@@ -11,6 +11,8 @@ mod engine;
 mod error;
 mod events;
 mod fsck;
+#[cfg(brig_fuzzing)]
+pub mod fuzzing;
 mod hints;
 mod layers;
 mod missing;

@@ -240,7 +240,7 @@ impl BlobStream {
 
 /// `Content-Range` (RFC 9110, section 14.4): `bytes 5-9/10`, `bytes 5-9/*`, `bytes */10`.
 #[derive(Debug, PartialEq, Eq)]
-struct Range {
+pub(crate) struct Range {
     bounds: Option<(u64, u64)>,
     total: Option<u64>,
 }
@@ -250,7 +250,8 @@ impl Range {
         Self::parse(headers.get(CONTENT_RANGE)?.to_str().ok()?)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the header's value.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (bounds, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let bounds = match bounds.trim() {
             "*" => None,

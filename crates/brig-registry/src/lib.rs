@@ -35,6 +35,8 @@ mod client;
 mod endpoint;
 mod error;
 mod exchange;
+#[cfg(brig_fuzzing)]
+pub mod fuzzing;
 mod list;
 mod manifest;
 mod push;

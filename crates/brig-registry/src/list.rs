@@ -137,7 +137,8 @@ async fn following(exchange: &Exchange, from: &Url, headers: &HeaderMap) -> Resu
     Ok(Some(url))
 }
 
-fn next_link(link: &str) -> Option<&str> {
+/// The target of a link, if it is the next page.
+pub(crate) fn next_link(link: &str) -> Option<&str> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     let next = parameters.split(';').any(|parameter| {
         let Some((name, value)) = parameter.split_once('=') else { return false };

@@ -116,7 +116,13 @@ pub(crate) async fn error(wire: &Wire, subject: &Subject, response: Response) ->
     sort(subject, status, after, &Report::parse(&text))
 }
 
-fn sort(subject: &Subject, status: StatusCode, retry_after: Option<Duration>, report: &Report) -> Error {
+/// The error that this status and report stand for.
+pub(crate) fn sort(
+    subject: &Subject,
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    report: &Report,
+) -> Error {
     let (reference, host) = (subject.reference.clone(), subject.host.clone());
     let message = report.message.clone();
     match (status, report.code.as_str()) {
@@ -142,7 +148,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 /// The first error of a registry's error document (distribution-spec, "Error Codes").
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Report {
+pub(crate) struct Report {
     code: String,
     message: String,
 }
@@ -167,7 +173,8 @@ struct Entry {
 }
 
 impl Report {
-    fn parse(body: &[u8]) -> Self {
+    /// Reads an error document; what isn't one is an empty report.
+    pub(crate) fn parse(body: &[u8]) -> Self {
         let Ok(document) = serde_json::from_slice::<Errors>(body) else { return Self::default() };
         let (code, message) = match document.errors.into_iter().next() {
             Some(entry) => (entry.code.unwrap_or_default(), entry.message),

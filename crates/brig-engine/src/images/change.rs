@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 
 /// Applies instructions, one after the other, to the `config` of an image's config.
-pub(super) fn apply_all(config: &mut Value, changes: &[String]) -> Result<()> {
+pub(crate) fn apply_all(config: &mut Value, changes: &[String]) -> Result<()> {
     if !config.is_object() {
         *config = json!({});
     }

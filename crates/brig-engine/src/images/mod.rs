@@ -1,7 +1,7 @@
 //! Images: finding, listing, naming, moving and removing them.
 
 mod archive;
-mod change;
+pub(crate) mod change;
 mod choose;
 mod commit;
 mod history;

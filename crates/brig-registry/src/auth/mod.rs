@@ -1,12 +1,12 @@
 //! Who one is: credentials, challenges, tokens.
 
-mod challenge;
+pub(crate) mod challenge;
 mod helper;
 mod scope;
 mod secret;
 mod session;
 mod store;
-mod token;
+pub(crate) mod token;
 
 pub(crate) use scope::Scopes;
 pub use secret::Secret;

@@ -73,7 +73,7 @@ pub(super) async fn fetch(
 
 /// Where to ask. Only the registry itself can say, over its own connection, so the service is as trustworthy as that
 /// connection; it must not be a weaker one, and plain HTTP must not carry credentials to another host.
-fn realm(subject: &Subject, registry: &Url, challenge: &Challenge) -> Result<Url, Error> {
+pub(crate) fn realm(subject: &Subject, registry: &Url, challenge: &Challenge) -> Result<Url, Error> {
     let text = challenge.parameter("realm").unwrap_or_default();
     let realm = Url::parse(text).map_err(|_| {
         subject.protocol(format!("`{}` is not the URL of a token service", redact::line(text, 100)))

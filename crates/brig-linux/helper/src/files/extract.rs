@@ -29,7 +29,7 @@ const MAX_ATTEMPTS: usize = 64;
 const PLAIN_MODE: u32 = 0o1777;
 
 /// Writes a tar into the directory `path`; gives how many attributes couldn't be set.
-pub(super) fn write(tree: &Tree, path: &str, owner: Owner, follow: bool, from: impl Read) -> Result<u64> {
+pub(crate) fn write(tree: &Tree, path: &str, owner: Owner, follow: bool, from: impl Read) -> Result<u64> {
     let directory = lookup::find_directory(tree, path)?;
     let mut extract = Extract {
         tree,

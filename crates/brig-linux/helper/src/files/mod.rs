@@ -10,7 +10,7 @@
 
 mod archive;
 mod changes;
-mod extract;
+pub(crate) mod extract;
 mod frames;
 mod lookup;
 mod node;
