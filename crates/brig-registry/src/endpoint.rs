@@ -1,6 +1,6 @@
 //! Where a registry is, and whether it is spoken to over TLS.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::{Method, Response, StatusCode, Url};
@@ -127,16 +127,19 @@ fn is_named(options: &ClientOptions, host: &str) -> bool {
     options.insecure_registries.iter().any(|named| named.eq_ignore_ascii_case(host))
 }
 
-/// Whether a URL's host is this machine itself: `localhost`, 127.0.0.0/8 or ::1. The URL's parser has brought the many
-/// spellings of addresses into one.
+/// Whether a URL's host is this machine itself: `localhost`, 127.0.0.0/8, ::1, or the address that is none. The URL's
+/// parser has brought the many spellings of addresses into one.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
-    if host.eq_ignore_ascii_case("localhost") {
+    if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
         return true;
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-        || bare.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+    // `::ffff:127.0.0.1` is 127.0.0.1, and Linux connects to itself where the address is `0.0.0.0` or `::`.
+    bare.parse::<IpAddr>().is_ok_and(|address| {
+        let address = address.to_canonical();
+        address.is_loopback() || address.is_unspecified()
+    })
 }
 
 /// Whether two URLs have the same host; ports may differ.
@@ -187,6 +190,10 @@ mod tests {
     #[test]
     fn loopback_in_every_spelling() {
         for yes in [
+            "http://[::ffff:127.0.0.1]/x",
+            "http://0/x",
+            "http://[::]",
+            "http://localhost./x",
             "http://localhost:5000",
             "http://127.0.0.1",
             "http://127.9.9.9:1",
