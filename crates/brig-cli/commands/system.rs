@@ -260,10 +260,10 @@ fn healthcheck_document(check: &HealthCheck) -> Value {
 fn host_config(container: &ContainerInfo) -> Value {
     let (spec, limits, tuning) = (&container.spec, &container.spec.limits, &container.spec.tuning);
     let ulimit = |limit: &Ulimit| json!({ "Name": limit.name, "Soft": limit.soft, "Hard": limit.hard });
-    let weight = |one: &BlockWeight| json!({ "Path": one.path, "Weight": one.weight });
+    let weight = |one: &BlockWeight| json!({ "Path": one.device.path, "Weight": one.weight });
     let rates = |kind| -> Vec<Value> {
         let rates = limits.block_io.rates.iter().filter(|one| one.kind == kind);
-        rates.map(|one| json!({ "Path": one.path, "Rate": one.rate })).collect()
+        rates.map(|one| json!({ "Path": one.device.path, "Rate": one.rate })).collect()
     };
     json!({
         "AutoRemove": spec.auto_remove,

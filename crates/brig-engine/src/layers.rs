@@ -15,10 +15,12 @@ pub(crate) fn of_record(spec: &ContainerSpec) -> Result<Vec<Digest>> {
     read(&spec.layers)
 }
 
-/// The same for those of an image that is mounted in it.
+/// The same for those, and for the manifest, of an image that is mounted in it.
 pub(crate) fn read(layers: &[String]) -> Result<Vec<Digest>> {
     let read = |layer: &String| {
-        layer.parse().map_err(|_| Error::invalid("layer in the record of a container", layer, "not a digest"))
+        layer.parse().map_err(|_| {
+            Error::invalid("layer or manifest in the record of a container", layer, "not a digest")
+        })
     };
     layers.iter().map(read).collect()
 }

@@ -41,9 +41,9 @@ pub use brig_runtime::files::{Change, ChangeKind, PathStat};
 pub use brig_runtime::logs::LogOptions;
 pub use brig_runtime::record::MountRecord;
 pub use brig_runtime::{
-    BlockIo, BlockRate, BlockRateKind, BlockWeight, Event, ExitReason, ExitStatus, Health, HealthCheck,
-    HealthStatus, LimitChanges, Limits, LogConfig, RestartPolicy, State, Timestamp, Tuning, Ulimit, client,
-    exit, logs, protocol,
+    BlockDevice, BlockIo, BlockRate, BlockRateKind, BlockWeight, Event, ExitReason, ExitStatus, Health,
+    HealthCheck, HealthStatus, LimitChanges, Limits, LogConfig, RestartPolicy, State, Timestamp, Tuning,
+    Ulimit, client, exit, logs, protocol,
 };
 pub use brig_store::FsckReport;
 pub use containers::{

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use brig_runtime::{BlockIo, BlockRateKind, Limits};
+use brig_runtime::{BlockDevice, BlockIo, BlockRateKind, Limits};
 use oci_spec::runtime::{
     Capability, Linux, LinuxBlockIo, LinuxCapabilities, LinuxCpu, LinuxMemory, LinuxNamespace,
     LinuxNamespaceType, LinuxPids, LinuxResources, LinuxSeccomp, LinuxThrottleDeviceBuilder,
@@ -348,7 +348,7 @@ pub(crate) fn resources(limits: &Limits) -> LinuxResources {
     resources
 }
 
-/// A device that has gone since the limits were checked has no limit that could be kept.
+/// The builders have a default for each field, and so can't fail.
 fn block_io(limits: &BlockIo) -> Option<LinuxBlockIo> {
     if limits.is_empty() {
         return None;
@@ -356,14 +356,14 @@ fn block_io(limits: &BlockIo) -> Option<LinuxBlockIo> {
     let mut plan = LinuxBlockIo::default();
     plan.set_weight(limits.weight);
     let weights = limits.weights.iter().filter_map(|one| {
-        let (major, minor) = BlockIo::number(&one.path).ok()?;
+        let BlockDevice { major, minor, .. } = one.device;
         let device = LinuxWeightDeviceBuilder::default().major(major).minor(minor).weight(one.weight);
         device.build().ok()
     });
     plan.set_weight_device(Some(weights.collect()));
     let rates = |kind| {
         let rates = limits.rates.iter().filter(|one| one.kind == kind).filter_map(|one| {
-            let (major, minor) = BlockIo::number(&one.path).ok()?;
+            let BlockDevice { major, minor, .. } = one.device;
             let device = LinuxThrottleDeviceBuilder::default().major(major).minor(minor).rate(one.rate);
             device.build().ok()
         });

@@ -43,7 +43,7 @@ pub mod volumes;
 pub use events::{Event, EventLog};
 pub use exit::{ExitReason, ExitStatus};
 pub use health::{Health, HealthCheck, HealthStatus};
-pub use limits::{BlockIo, BlockRate, BlockRateKind, BlockWeight, LimitChanges, Limits};
+pub use limits::{BlockDevice, BlockIo, BlockRate, BlockRateKind, BlockWeight, LimitChanges, Limits};
 pub use log_config::{LogConfig, LogConfigError};
 pub use paths::{ContainerPaths, Roots};
 pub use record::{ContainerSpec, StateRecord};

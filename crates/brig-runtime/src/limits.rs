@@ -5,7 +5,7 @@ mod check;
 
 use serde::{Deserialize, Serialize};
 
-pub use block::{BlockIo, BlockRate, BlockRateKind, BlockWeight};
+pub use block::{BlockDevice, BlockIo, BlockRate, BlockRateKind, BlockWeight};
 pub use check::{LimitError, Machine};
 
 /// The period of the CPU quota that `--cpus` becomes, in microseconds: the kernel's own.

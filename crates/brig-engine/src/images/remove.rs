@@ -95,6 +95,7 @@ impl Engine {
             for mounted in spec.mounts.iter().filter_map(|mount| mount.mounted_image.as_ref()) {
                 layers.extend(crate::layers::read(&mounted.layers)?);
             }
+            // A bare file has no manifest, and no module among the blobs.
             blobs.extend(spec.images().filter_map(|image| image.manifest.parse::<Digest>().ok()));
             blobs.extend(spec.wasm.iter().filter_map(|wasm| wasm.module.parse::<Digest>().ok()));
         }

@@ -71,8 +71,8 @@ impl Engine {
     fn keep_mounted(&self, lease: &Lease, mounted: &MountedImage) -> Result<()> {
         let name = &mounted.image.reference;
         let layers = crate::layers::read(&mounted.layers)?;
-        let manifest = mounted.image.manifest.parse().ok();
-        lease.protect(manifest.as_slice(), &layers)?;
+        let manifest = crate::layers::read(std::slice::from_ref(&mounted.image.manifest))?;
+        lease.protect(&manifest, &layers)?;
         for digest in layers {
             if self.store().layer(&digest)?.is_none() {
                 return Err(Error::Incomplete { name: name.clone(), digest });

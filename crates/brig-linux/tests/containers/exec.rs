@@ -81,3 +81,23 @@ fn it_ends_with_the_container() {
     running.type_in("\n");
     assert_eq!(running.outcome().status.code, 0);
 }
+
+#[test]
+fn its_clocks_and_its_schedule_are_the_container_s() {
+    let Some(machine) = machine() else { return };
+    let mut json = serde_json::to_value(machine.spec(&script_options("echo up; read x"))).unwrap();
+    json["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({ "type": "time" }));
+    json["linux"]["timeOffsets"] = serde_json::json!({ "boottime": { "secs": 1_000_000_000 } });
+    json["process"]["scheduler"] = serde_json::json!({ "policy": "SCHED_BATCH", "nice": 5 });
+    let plan = machine.plan(&serde_json::from_value(json).unwrap()).unwrap();
+    let mut running = machine.start_with(plan, |supervisor| supervisor.stdin_open = true).unwrap();
+    assert_eq!(running.line(), "up");
+    let script = "cat /proc/uptime; cat /proc/self/stat";
+    let outcome = running.exec(|request| request.args = sh(script)).unwrap();
+    let (uptime, stat) = outcome.stdout.split_once('\n').unwrap();
+    assert!(uptime.starts_with("1000"), "{outcome:?}");
+    // The 19th field of stat(5) is the nice value.
+    assert_eq!(stat.rsplit(") ").next().unwrap().split(' ').nth(16), Some("5"), "{outcome:?}");
+    running.type_in("\n");
+    running.outcome();
+}

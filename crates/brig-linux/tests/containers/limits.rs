@@ -107,3 +107,17 @@ fn block_devices_are_read_and_written_as_fast_as_the_spec_says() {
         assert!(outcome.stdout.contains(rate), "{outcome:?}");
     }
 }
+
+#[test]
+fn the_oom_killer_is_kept_away_where_the_kernel_can() {
+    let Some(machine) = machine() else { return };
+    if machine.host.cgroups.legacy("memory").is_none() {
+        eprintln!("skipped: only cgroup v1 has a switch for the OOM killer");
+        return;
+    }
+    let script = "grep oom_kill_disable /sys/fs/cgroup/memory/memory.oom_control";
+    let mut json = serde_json::to_value(machine.spec(&script_options(script))).unwrap();
+    json["linux"]["resources"]["memory"] = serde_json::json!({ "limit": 50 << 20, "disableOOMKiller": true });
+    let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+    assert_eq!(outcome.stdout, "oom_kill_disable 1\n", "{outcome:?}");
+}

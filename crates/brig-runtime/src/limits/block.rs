@@ -20,11 +20,37 @@ pub struct BlockIo {
     pub rates: Vec<BlockRate>,
 }
 
+/// A block device. Its number is found once: a limit of a device that has gone must not be lost in silence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockDevice {
+    /// As it was given.
+    pub path: String,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+impl BlockDevice {
+    /// The device of this path.
+    ///
+    /// # Errors
+    /// There is no such file, or it isn't a block device.
+    pub fn find(path: &str) -> io::Result<Self> {
+        let file = fs::metadata(path)?;
+        if !file.file_type().is_block_device() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it isn't a block device"));
+        }
+        let (major, minor) = (libc::major(file.rdev()), libc::minor(file.rdev()));
+        Ok(Self { path: path.into(), major, minor })
+    }
+}
+
 /// A weight at one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockWeight {
-    /// The device, as it was given.
-    pub path: String,
+    /// Where.
+    pub device: BlockDevice,
     /// 10 to 1000.
     pub weight: u16,
 }
@@ -32,8 +58,8 @@ pub struct BlockWeight {
 /// A rate at one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockRate {
-    /// The device, as it was given.
-    pub path: String,
+    /// Where.
+    pub device: BlockDevice,
     /// Of what.
     pub kind: BlockRateKind,
     /// Bytes or operations a second.
@@ -58,23 +84,5 @@ impl BlockIo {
     /// Whether nothing is limited.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// The devices, as they were given.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
-        let weights = self.weights.iter().map(|one| one.path.as_str());
-        weights.chain(self.rates.iter().map(|one| one.path.as_str()))
-    }
-
-    /// The number of a device, major and minor.
-    ///
-    /// # Errors
-    /// There is no such file, or it isn't a block device.
-    pub fn number(path: &str) -> io::Result<(u32, u32)> {
-        let file = fs::metadata(path)?;
-        if !file.file_type().is_block_device() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it isn't a block device"));
-        }
-        Ok((libc::major(file.rdev()), libc::minor(file.rdev())))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{BlockIo, Limits};
+use super::Limits;
 
 /// The least memory that a container gets by: docker's 6 MB.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -65,14 +65,6 @@ pub enum LimitError {
     BlockWeight {
         /// As given.
         weight: u16,
-    },
-    /// Not a block device.
-    #[error("`{path}` can't be limited ({problem}): give the path of a block device, such as /dev/sda")]
-    BlockDevice {
-        /// As given.
-        path: String,
-        /// Why.
-        problem: String,
     },
     /// Processors or nodes that aren't there.
     #[error("requested {what} are not available - requested {value}, available: {there}")]
@@ -145,10 +137,6 @@ impl Limits {
         let weights = block_io.weight.into_iter().chain(block_io.weights.iter().map(|one| one.weight));
         if let Some(weight) = weights.into_iter().find(|weight| !(10..=1000).contains(weight)) {
             return Err(LimitError::BlockWeight { weight });
-        }
-        for path in block_io.paths() {
-            BlockIo::number(path)
-                .map_err(|error| LimitError::BlockDevice { path: path.into(), problem: error.to_string() })?;
         }
         Ok(())
     }
