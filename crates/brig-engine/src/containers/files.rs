@@ -30,6 +30,11 @@ const ATTEMPTS: usize = 3;
 /// How much of a source is read at once.
 const CHUNK: usize = 128 * 1024;
 
+/// Where the engine process of a wasm container finds a mount.
+pub(super) fn engine_volume(number: usize) -> String {
+    format!("/volumes/{number}")
+}
+
 /// A path in a file tree. While this is there, a container that didn't run can't be started.
 #[derive(Debug)]
 pub(super) struct Located {
@@ -242,7 +247,7 @@ impl Engine {
         };
         let place = |container: &ContainerInfo| {
             if container.state.state.is_active() {
-                return running(container, &super::wasm_process::volume(number), false);
+                return running(container, &engine_volume(number), false);
             }
             Ok(Place::Stopped {
                 user_namespace: self.own_ids(),

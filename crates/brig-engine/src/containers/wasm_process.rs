@@ -16,7 +16,7 @@ use brig_runtime::{ContainerPaths, ContainerSpec};
 use brig_wasm::{Form, Invoke, Preopen, RunRequest};
 
 use super::exec::ExecOptions;
-use super::files::ENGINE_ROOT;
+use super::files::{ENGINE_ROOT, engine_volume};
 use super::find::ContainerInfo;
 use super::start::{damaged, make_dir};
 use crate::blocking::Engine;
@@ -50,7 +50,7 @@ impl Engine {
         };
         let mut mounts = Vec::new();
         for (number, mount) in spec.mounts.iter().enumerate() {
-            let (target, writable) = (volume(number), !mount.read_only);
+            let (target, writable) = (engine_volume(number), !mount.read_only);
             match self.special_mount(mount)? {
                 Some(what) => mounts.push(EngineMount { what, target, writable }),
                 None => grants.push(Grant { source: mount.source.clone(), target, writable, code: false }),
@@ -163,7 +163,7 @@ impl Engine {
         let root = Preopen { host: ENGINE_ROOT.into(), guest: "/".into(), read_only: spec.read_only };
         let root = self.has_root(spec).then_some(root);
         let volumes = spec.mounts.iter().enumerate().map(|(number, mount)| Preopen {
-            host: found(&volume(number), &mount.source),
+            host: found(&engine_volume(number), &mount.source),
             guest: mount.target.clone(),
             read_only: mount.read_only,
         });
@@ -197,11 +197,6 @@ struct Code {
 
 fn engine_args() -> Vec<String> {
     vec![RUNNER.into(), brig_wasm::request::RUN_ARGUMENT.into()]
-}
-
-/// Where the engine process finds a mount.
-pub(super) fn volume(number: usize) -> String {
-    format!("/volumes/{number}")
 }
 
 /// Gives a compiled file another name. What was there is of the same module, maybe of an older brig.
