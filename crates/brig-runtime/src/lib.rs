@@ -15,17 +15,20 @@
 //! Both programs that read and write these (the library in the CLI, the helper that supervises) link this crate, and
 //! every format carries a version, so that a new CLI drives containers that an older brig started.
 
+pub mod bundle;
 mod cgroup;
 pub mod client;
 pub mod events;
 pub mod exit;
 pub mod files;
 pub mod health;
+pub mod hooks;
 pub mod limits;
 pub mod liveness;
 pub mod lock;
 mod log_config;
 pub mod logs;
+pub mod packets;
 pub mod paths;
 mod payload;
 pub mod plan;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::Hooks;
+
 /// What the process that becomes the payload does, in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayloadPlan {
@@ -54,6 +56,8 @@ pub struct PayloadPlan {
     pub read_only: Vec<String>,
     /// The program.
     pub process: ProcessPlan,
+    /// Programs of the host to run meanwhile.
+    pub hooks: Hooks,
 }
 
 /// The program, and what it may do.

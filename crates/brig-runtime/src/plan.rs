@@ -22,7 +22,7 @@ pub use crate::payload::{
 };
 
 /// The version of the encoding; helper and library must have the same.
-pub const PLAN_VERSION: u32 = 9;
+pub const PLAN_VERSION: u32 = 10;
 
 /// The descriptor on which an engine process writes its [`crate::exit::ExitReport`].
 pub const REPORT_FD: i32 = 3;

@@ -208,18 +208,30 @@ pub const STEP_RUNNING: &str = "start a container that is running,";
 
 /// A step of the helper that failed: data for an error, not a line in a log (invariant 7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{step}{}: {}", subject.as_ref().map(|s| format!(" `{s}`")).unwrap_or_default(), std::io::Error::from_raw_os_error(*errno))]
+#[error("{}", self.told())]
 pub struct StepError {
     /// What was tried, as a verb phrase: `mount the overlay on`.
     pub step: String,
     /// The path or name it concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The error number.
+    /// The error number; 0 when the subject is all that can be said.
     pub errno: i32,
     /// Whether it was the program itself that couldn't be executed: 127 (`NotFound`), 126 (`NotRunnable`), or 125.
     #[serde(default)]
     pub code: u8,
+}
+
+impl StepError {
+    fn told(&self) -> String {
+        let Self { step, subject, errno, .. } = self;
+        let error = std::io::Error::from_raw_os_error(*errno);
+        match subject {
+            Some(subject) if *errno == 0 => format!("{step}: {subject}"),
+            Some(subject) => format!("{step} `{subject}`: {error}"),
+            None => format!("{step}: {error}"),
+        }
+    }
 }
 
 /// What the supervisor says first on the connection that it was born with, when the payload runs or couldn't be made

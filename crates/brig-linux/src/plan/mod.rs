@@ -8,9 +8,11 @@
 //!      ─ process    ids, capabilities, limits, seccomp
 //!      ─ scheduling processors, I/O, memory
 //!      ─ resources  cgroups and their settings
+//!      ─ hooks      programs of the host to run meanwhile
 //! ```
 
 mod devices;
+mod hooks;
 mod input_output;
 mod mounts;
 mod namespaces;
@@ -28,6 +30,7 @@ use oci_spec::runtime::{Linux, Spec};
 
 use crate::host::Host;
 
+pub(crate) use self::hooks::late_hooks;
 pub(crate) use self::process::{rlimit, seccomp_plan};
 pub(crate) use self::resources::{cgroup_plan, wanted};
 
@@ -118,12 +121,14 @@ pub struct HostOptions<'a> {
     pub bundle: Option<&'a Path>,
     /// The filter that the spec's policy was compiled to earlier; without it, it is compiled now.
     pub seccomp: Option<SeccompPlan>,
+    /// Whether the caller runs the hooks that come after the program's start and after its end.
+    pub late_hooks: bool,
 }
 
 impl<'a> HostOptions<'a> {
     /// For a container of this id.
     pub fn new(host: &'a Host, id: &'a str) -> Self {
-        Self { host, id, bundle: None, seccomp: None }
+        Self { host, id, bundle: None, seccomp: None, late_hooks: false }
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {
@@ -159,6 +164,7 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
     let context = Context { spec, linux, options, namespaces, device_wall };
     let cgroup = resources::cgroups(&context)?;
     let mounts = mounts::mounts(&context, &cgroup)?;
+    let hooks = hooks::hooks(&context)?;
     Ok(PayloadPlan {
         in_place: false,
         loopback: context.namespaces.new_network(),
@@ -179,6 +185,7 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
         mounts,
         time_offsets: context.namespaces.time_offsets,
         cgroup,
+        hooks,
     })
 }
 

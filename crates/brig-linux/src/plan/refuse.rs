@@ -1,7 +1,7 @@
 //! What a spec may ask for and brig can't give. Everything that isn't handled elsewhere is here, so that nothing is left
 //! out in silence.
 
-use oci_spec::runtime::{Hooks, Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 
 use super::PlanError;
 
@@ -11,7 +11,6 @@ pub(super) fn refuse(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
     if let Some(process) = spec.process() {
         asked.extend(of_process(process));
     }
-    asked.push(("hooks", spec.hooks().as_ref().is_some_and(has_hooks), "hooks aren't run yet"));
     match asked.into_iter().find(|(_, asked, _)| *asked) {
         Some((field, _, reason)) => Err(PlanError::unsupported(field, reason)),
         None => Ok(()),
@@ -61,18 +60,4 @@ fn given(text: Option<&str>) -> bool {
 /// `unconfined` asks for nothing.
 fn profile(text: Option<&str>) -> bool {
     given(text) && text != Some("unconfined")
-}
-
-#[allow(deprecated, reason = "specs of older engines have prestart hooks")]
-fn has_hooks(hooks: &Hooks) -> bool {
-    [
-        hooks.prestart(),
-        hooks.create_runtime(),
-        hooks.create_container(),
-        hooks.start_container(),
-        hooks.poststart(),
-        hooks.poststop(),
-    ]
-    .into_iter()
-    .any(|hooks| hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()))
 }

@@ -6,10 +6,11 @@ use brig_runtime::plan::PayloadPlan;
 use rustix::io::Errno;
 
 use super::failure::{Failure, On};
+use super::release::Release;
 use super::streams::EngineEnds;
 use super::{
-    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, rootfs, scheduling, streams,
-    sys, wire,
+    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, release, rootfs, scheduling,
+    streams, sys, wire,
 };
 
 /// A step: its name, as a verb phrase, and what it does.
@@ -34,6 +35,12 @@ pub(super) struct Entry<'a> {
     pub(super) program: Option<OwnedFd>,
     /// The landlock domain, once it is made.
     pub(super) domain: Option<OwnedFd>,
+    /// What the program has from descriptor 3 up. An engine has its own there.
+    pub(super) preserved: Vec<OwnedFd>,
+    /// What it takes to outlive whoever makes this process.
+    pub(super) release: Option<Release>,
+    /// This process's pid outside of the container, once it was asked for.
+    pub(super) host_pid: Option<i32>,
 }
 
 /// Everything from the clone to the program.
@@ -70,6 +77,8 @@ pub(super) const STEPS: &[Step] = &[
     ("hide", masks::hide),
     // The working directory may be missing in a root that becomes read-only.
     ("make the working directory", program::make_working_directory),
+    // The container is whole, and its host still in sight.
+    ("run hooks", release::run_hooks),
     // Nothing is mounted or made below the root any more.
     ("seal", rootfs::seal),
     ("change the root", rootfs::pivot),
@@ -88,6 +97,10 @@ pub(super) const STEPS: &[Step] = &[
     ("become the user", identity::become_user),
     // The change of user has made the kernel forget it.
     ("follow the supervisor into death", identity::die_with_supervisor),
+    // With all capabilities still, so that no other container in a shared pid namespace looks into this process; and
+    // before a filter that may forbid to wait.
+    ("be released", release::be_released),
+    ("run hooks", release::run_start_hooks),
     ("forbid new privileges", identity::no_new_privileges),
     // Needs no_new_privs or CAP_SYS_ADMIN, and forbids nothing that comes after it but the execution of other programs.
     ("enter the landlock domain", landlock::enter),
@@ -141,6 +154,9 @@ impl<'a> Entry<'a> {
             terminal: None,
             program: None,
             domain: None,
+            preserved: Vec::new(),
+            release: None,
+            host_pid: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use brig_runtime::hooks::HookError;
 use brig_runtime::protocol::StepError;
 use rustix::io::Errno;
 
@@ -28,6 +29,13 @@ impl Failure {
     /// The data for the error, under the step's name.
     pub(crate) fn named(self, step: &str) -> StepError {
         StepError { step: step.into(), subject: self.subject, errno: self.errno, code: self.code }
+    }
+}
+
+impl From<HookError> for Failure {
+    fn from(error: HookError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self { subject: Some(format!("{error}{cause}")), errno: 0, code: ENGINE }
     }
 }
 

@@ -2,7 +2,7 @@
 //! to run.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use brig_runtime::plan::{PayloadPlan, Plan, ProcessPlan, UserPlan};
@@ -14,8 +14,8 @@ use super::child::{Entry, Step as Action, become_payload, start_session};
 use super::failure::{Failure, On, Step};
 use super::sys::Cloned;
 use super::{
-    ChildIo, Payload, cgroup, child, identity, landlock, listen, program, reap, scheduling, streams, sys,
-    wire,
+    ChildIo, Heard, Making, Owner, Payload, cgroup, child, identity, landlock, listen, program, reap, release,
+    scheduling, streams, sys, wire,
 };
 
 const NEWPID: u32 = libc::CLONE_NEWPID.cast_unsigned();
@@ -68,6 +68,7 @@ const STEPS: &[Action] = &[
     ("drop capabilities", identity::drop_bounding),
     ("become the user", identity::become_user),
     ("follow the supervisor into death", identity::die_with_supervisor),
+    ("be released", release::be_released),
     ("forbid new privileges", identity::no_new_privileges),
     ("enter the landlock domain", landlock::enter),
     ("set capabilities", identity::set_capabilities_early),
@@ -93,6 +94,17 @@ pub(super) fn exec(
 ) -> Result<Payload, StepError> {
     let process = process_of(&plan.payload.process, request).step("read the request")?;
     let inner = PayloadPlan { process, ..plan.payload.clone() };
+    let size = request.tty.then_some(request.size.unwrap_or((24, 80)));
+    enter(Making::new(&inner, size, io), payload.pidfd.as_fd(), None)
+}
+
+/// Makes a process in the container of `target`.
+pub(super) fn enter(
+    making: Making<'_>,
+    target: BorrowedFd<'_>,
+    owner: Option<&mut dyn Owner>,
+) -> Result<Payload, StepError> {
+    let inner = making.payload;
     let (engine, report) = streams::engine_ends(&inner.process).step("make the engine's descriptors")?;
     // While the host's files are in sight.
     let program = inner.process.program.as_deref().filter(|_| !inner.in_place);
@@ -103,14 +115,13 @@ pub(super) fn exec(
     let unified = cgroups.unified.as_ref().map(AsFd::as_fd);
     let guide = match sys::clone3(0, unified).step("make a process")? {
         Cloned::Child => {
-            let size = request.tty.then_some(request.size.unwrap_or((24, 80)));
-            let entry = Entry::new(&inner, size, theirs, io, engine, cgroups.legacy);
-            guide(Entry { program, ..entry }, payload)
+            let entry = making.entry(theirs, engine, cgroups.legacy);
+            guide(Entry { program, ..entry }, target)
         }
         Cloned::Parent { pidfd, .. } => pidfd,
     };
-    drop((theirs, io, engine, program, cgroups));
-    let heard = listen(&ours, 0, None);
+    drop((theirs, making, engine, program, cgroups));
+    let heard = listen(&ours, Heard::default(), inner, owner);
     reap(&guide);
     Ok(Payload { report, ..started(heard?)? })
 }
@@ -160,8 +171,8 @@ fn process_of(payload: &ProcessPlan, request: &ExecRequest) -> std::io::Result<P
     })
 }
 
-fn guide(entry: Entry<'_>, payload: &Payload) -> ! {
-    match lead(&entry, payload) {
+fn guide(entry: Entry<'_>, target: BorrowedFd<'_>) -> ! {
+    match lead(&entry, target) {
         Ok(Cloned::Child) => {
             let steps = if entry.plan.in_place { child::STEPS_IN_PLACE } else { STEPS };
             become_payload(entry, steps)
@@ -177,7 +188,7 @@ fn guide(entry: Entry<'_>, payload: &Payload) -> ! {
     sys::exit_now(0)
 }
 
-fn lead(entry: &Entry<'_>, payload: &Payload) -> Result<Cloned, StepError> {
+fn lead(entry: &Entry<'_>, target: BorrowedFd<'_>) -> Result<Cloned, StepError> {
     // Processes of the container must not look into this one, which still has the supervisor's descriptors.
     sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).step("hide from the container")?;
     cgroup::join(&entry.cgroups).step("enter the cgroup")?;
@@ -187,7 +198,7 @@ fn lead(entry: &Entry<'_>, payload: &Payload) -> Result<Cloned, StepError> {
         kinds |= NEWUSER;
     }
     if kinds != 0 {
-        sys::setns(payload.pidfd.as_fd(), kinds).step("enter the container")?;
+        sys::setns(target, kinds).step("enter the container")?;
     }
     sys::clone3(libc::CLONE_PARENT as u64, None).step("make a process")
 }

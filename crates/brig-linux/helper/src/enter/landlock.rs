@@ -68,7 +68,7 @@ pub(super) fn make(entry: &mut Entry<'_>) -> Result<(), Failure> {
         sys::landlock_grant(domain.as_fd(), program.as_fd(), EXECUTE | READ_FILE)?;
     }
     grant_paths(domain.as_fd(), plan, known)?;
-    super::streams::lift(&mut domain)?;
+    entry.lift(&mut domain)?;
     entry.domain = Some(domain);
     Ok(())
 }

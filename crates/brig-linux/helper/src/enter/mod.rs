@@ -15,7 +15,7 @@
 mod cgroup;
 mod child;
 mod devices;
-mod failure;
+pub(crate) mod failure;
 mod identity;
 mod idmap;
 mod join;
@@ -24,6 +24,7 @@ mod masks;
 mod mounts;
 pub(crate) mod place;
 mod program;
+mod release;
 mod rootfs;
 mod scheduling;
 mod streams;
@@ -34,11 +35,15 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use brig_runtime::plan::{IdMap, IdMaps, Plan};
+use brig_runtime::hooks::{self, Hooks};
+use brig_runtime::plan::{IdMap, IdMaps, PayloadPlan, Plan};
 use brig_runtime::protocol::{ExecRequest, StepError};
 use rustix::io::Errno;
 
+use self::child::Entry;
 use self::failure::{Failure, On, Step};
+use self::release::Release;
+use self::streams::EngineEnds;
 use self::sys::Cloned;
 use self::wire::Message;
 
@@ -69,10 +74,56 @@ pub(crate) struct Payload {
     pub(crate) mounts: Option<OwnedFd>,
 }
 
+/// What a payload is made of.
+#[derive(Debug)]
+pub(crate) struct Making<'a> {
+    payload: &'a PayloadPlan,
+    /// Of its terminal, if it gets one.
+    size: Option<(u16, u16)>,
+    io: ChildIo,
+    preserved: Vec<OwnedFd>,
+    release: Option<Release>,
+}
+
+impl<'a> Making<'a> {
+    /// One that goes with this process.
+    pub(crate) fn new(payload: &'a PayloadPlan, size: Option<(u16, u16)>, io: ChildIo) -> Self {
+        Self { payload, size, io, preserved: Vec::new(), release: None }
+    }
+
+    /// One that outlives this process: with `listener` it waits there to be started, and `lock` is locked until its
+    /// program is executed.
+    pub(crate) fn released(
+        self,
+        preserved: Vec<OwnedFd>,
+        listener: Option<OwnedFd>,
+        lock: Option<OwnedFd>,
+    ) -> Self {
+        Self { preserved, release: Some(Release { listener, lock }), ..self }
+    }
+
+    /// What the new process knows.
+    fn entry(self, wire: OwnedFd, engine: Option<EngineEnds>, cgroups: Vec<OwnedFd>) -> Entry<'a> {
+        let entry = Entry::new(self.payload, self.size, wire, self.io, engine, cgroups);
+        Entry { preserved: self.preserved, release: self.release, ..entry }
+    }
+}
+
+/// Who writes down that a payload is there, before it outlives this process.
+pub(crate) trait Owner {
+    /// Everything is made but the program executed. Returns once that is known to whoever needs to know.
+    fn ready(&mut self, pid: i32, terminal: Option<OwnedFd>) -> Result<(), StepError>;
+}
+
 /// Starts the payload. Returns once its program has been executed, or with the step that failed; nothing is left then
 /// but cgroups, for [`cleanup`].
 pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
-    let payload = &plan.payload;
+    make(Making::new(&plan.payload, plan.supervisor.tty, io), None)
+}
+
+/// The same for a bundle: with an owner, returns once the payload waits to be started.
+pub(crate) fn make(making: Making<'_>, owner: Option<&mut dyn Owner>) -> Result<Payload, StepError> {
+    let payload = making.payload;
     let cgroups = cgroup::make(&payload.cgroup).step("make the cgroup")?;
     let (engine, report) = streams::engine_ends(&payload.process).step("make the engine's descriptors")?;
     let mapped = idmap::prepare(payload).step("map ids of the mount")?;
@@ -85,18 +136,16 @@ pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
     let cloned = sys::clone3(flags, cgroups.unified.as_ref().map(AsFd::as_fd)).step("make namespaces")?;
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
-            let entry = child::Entry::new(payload, plan.supervisor.tty, theirs, io, engine, cgroups.legacy);
-            let entry = child::Entry { mapped, ..entry };
+            let entry = Entry { mapped, ..making.entry(theirs, engine, cgroups.legacy) };
             child::become_payload(entry, if payload.in_place { child::STEPS_IN_PLACE } else { child::STEPS })
         }
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
-    drop((theirs, io, engine, cgroups, mapped));
+    drop((theirs, making, engine, cgroups, mapped));
     join::release_pid_namespace(held).step("return to the pid namespace")?;
     // A kernel that can't tell has slower ends, nothing else.
     let mounts = sys::mount_namespace_of(pidfd.as_fd()).ok();
-    let maps = payload.user_namespace.as_ref();
-    match listen(&ours, pid, maps) {
+    match listen(&ours, Heard { pid: Some(pid), ..Heard::default() }, payload, owner) {
         Ok(Heard { failed: None, terminal, .. }) => Ok(Payload { pid, pidfd, pty: terminal, report, mounts }),
         Ok(Heard { failed: Some(error), .. }) | Err(error) => {
             reap(&pidfd);
@@ -133,7 +182,12 @@ pub(crate) fn oom_killed(plan: &Plan) -> Result<bool, StepError> {
 
 /// Kills what is left in the container's cgroups, and removes them. Not having made them is no error.
 pub(crate) fn cleanup(plan: &Plan) -> Result<(), StepError> {
-    cgroup::remove(&plan.payload.cgroup).step("remove the cgroup")
+    remove_cgroups(&plan.payload)
+}
+
+/// The same of a bundle's.
+pub(crate) fn remove_cgroups(payload: &PayloadPlan) -> Result<(), StepError> {
+    cgroup::remove(&payload.cgroup).step("remove the cgroup")
 }
 
 /// The cgroup directories that belong to the container alone, for its record.
@@ -141,17 +195,31 @@ pub(crate) fn cgroup_directories(plan: &Plan) -> Vec<PathBuf> {
     plan.payload.cgroup.directories()
 }
 
+/// Makes a process in the container of `target`, for a bundle.
+pub(crate) fn enter(
+    making: Making<'_>,
+    target: BorrowedFd<'_>,
+    owner: &mut dyn Owner,
+) -> Result<Payload, StepError> {
+    join::enter(making, target, Some(owner))
+}
+
 /// What a child has said until its program was executed, or until it gave up.
 #[derive(Debug, Default)]
 struct Heard {
     terminal: Option<OwnedFd>,
     pid: Option<i32>,
+    ready: bool,
     failed: Option<StepError>,
 }
 
-/// Hears a child to its end: the closing of the socket, by `execve` or by its death.
-fn listen(from: &OwnedFd, pid: i32, maps: Option<&IdMaps>) -> Result<Heard, StepError> {
-    let mut heard = Heard::default();
+/// Hears a child to its end: the closing of the socket, by `execve`, by its death, or because it waits to be started.
+fn listen(
+    from: &OwnedFd,
+    mut heard: Heard,
+    plan: &PayloadPlan,
+    mut owner: Option<&mut dyn Owner>,
+) -> Result<Heard, StepError> {
     loop {
         let message = match wire::receive(from) {
             // What is known of it is told with the failure: it has to be ended.
@@ -166,13 +234,38 @@ fn listen(from: &OwnedFd, pid: i32, maps: Option<&IdMaps>) -> Result<Heard, Step
             Message::Failed(error) => heard.failed = Some(error),
             Message::Terminal(master) => heard.terminal = Some(master),
             Message::Pid(pid) => heard.pid = Some(pid),
+            Message::Ready => heard.ready = true,
             Message::MapIds => {
-                let maps = maps.ok_or(Errno::PROTO).step("hear the new process")?;
+                let maps = plan.user_namespace.as_ref().ok_or(Errno::PROTO).step("hear the new process")?;
+                let pid = known(&heard)?;
                 write_maps(pid, maps).step("map ids")?;
-                wire::answer_map(from.as_fd()).step("answer the new process")?;
+                wire::answer(from.as_fd(), pid).step("answer the new process")?;
+            }
+            Message::Hooks => {
+                let pid = known(&heard)?;
+                run_hooks(&plan.hooks, pid).step("run hooks")?;
+                wire::answer(from.as_fd(), pid).step("answer the new process")?;
             }
         }
+        // Of a process that a guide has made, the one thing may be heard before the other.
+        if let (true, Some(pid)) = (heard.ready, heard.pid) {
+            heard.ready = false;
+            if let Some(owner) = &mut owner {
+                owner.ready(pid, heard.terminal.take())?;
+            }
+            wire::answer(from.as_fd(), pid).step("answer the new process")?;
+        }
     }
+}
+
+fn known(heard: &Heard) -> Result<i32, StepError> {
+    heard.pid.ok_or(Errno::PROTO).step("hear the new process")
+}
+
+/// The hooks in this process's namespaces.
+fn run_hooks(hooks: &Hooks, pid: i32) -> Result<(), Failure> {
+    let state = hooks.about.state("creating", Some(pid));
+    hooks.create_runtime.iter().try_for_each(|hook| Ok(hooks::run(hook, &hooks.about.bundle, &state)?))
 }
 
 /// Writes the maps of a child's user namespace, with this process's rights.

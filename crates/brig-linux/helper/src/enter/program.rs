@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::child::Entry;
 use super::failure::{Failure, On};
-use super::{mounts, open_path, streams, sys};
+use super::{mounts, open_path, sys};
 
 /// Where programs are looked for when the environment doesn't say; docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -18,7 +18,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) fn open_host_program(entry: &mut Entry<'_>) -> Result<(), Failure> {
     if let Some(path) = &entry.plan.process.program {
         let mut fd = open_path(path)?;
-        streams::lift(&mut fd)?;
+        entry.lift(&mut fd)?;
         entry.program = Some(fd);
     }
     Ok(())

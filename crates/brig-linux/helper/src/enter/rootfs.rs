@@ -38,12 +38,16 @@ pub(super) fn mount_root(entry: &mut Entry<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Mounts a root file system over `/`.
+/// Mounts a root file system over `/`; a directory of the host over itself, where hooks look for it.
 pub(super) fn attach_root(root: &RootFs) -> Result<OwnedFd, Failure> {
+    let place = match root {
+        RootFs::Path { path } => path,
+        _ => Path::new("/"),
+    };
     match open_root(root)? {
         Opened::Detached(root) => {
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            move_mount(&root, "", CWD, "/", flags).on("/")?;
+            move_mount(&root, "", CWD, place, flags).on(place)?;
             Ok(root)
         }
         Opened::Attached(root) => Ok(root),

@@ -3,7 +3,9 @@
 //! ```text
 //! 0 1 2   standard streams, or the terminal three times
 //! 3 4     an engine process: its report, its input
-//! 5 6 7   until execve: the socket to the supervisor, the program, the landlock domain
+//! 3 …     another one: what its creator wants it to have
+//! then    until execve: the socket to the supervisor, the program, the landlock domain, the socket on which it waits to
+//!         be started, the lock that says that it hasn't been
 //! ```
 
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
@@ -16,9 +18,10 @@ use super::child::Entry;
 use super::failure::{Failure, On};
 use super::{mounts, sys, wire};
 
-const WIRE_FD: i32 = 5;
-const PROGRAM_FD: i32 = 6;
-const DOMAIN_FD: i32 = 7;
+/// The first descriptor that isn't a standard stream.
+const FIRST: i32 = 3;
+/// How many are needed until the program is executed.
+const NEEDED: i32 = 5;
 
 /// What an engine process gets beside its standard streams.
 #[derive(Debug)]
@@ -43,22 +46,35 @@ pub(super) fn engine_ends(process: &ProcessPlan) -> Result<(Option<EngineEnds>, 
     Ok((Some(EngineEnds { report, input }), Some(ours)))
 }
 
-/// Moves every descriptor that is still needed when [`place`] hands out numbers below ten.
+impl Entry<'_> {
+    /// The first descriptor that isn't the program's.
+    fn first_needed(&self) -> i32 {
+        let preserved = i32::try_from(self.preserved.len()).unwrap_or(i32::MAX - FIRST - NEEDED);
+        FIRST + preserved.max(INPUT_FD + 1 - FIRST)
+    }
+
+    /// Moves a descriptor out of the way of [`place`].
+    pub(super) fn lift(&self, fd: &mut OwnedFd) -> Result<(), Failure> {
+        *fd = sys::lift(fd.as_fd(), self.first_needed() + NEEDED)?;
+        Ok(())
+    }
+}
+
+/// Moves every descriptor that is still needed when [`place`] hands out numbers.
 pub(super) fn lift_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let floor = entry.first_needed() + NEEDED;
     let mut fds = vec![&mut entry.wire, &mut entry.io.stdin, &mut entry.io.stdout, &mut entry.io.stderr];
     if let Some(engine) = &mut entry.engine {
         fds.extend([&mut engine.report, &mut engine.input]);
     }
-    fds.extend(&mut entry.program);
-    for fd in fds {
-        lift(fd)?;
+    if let Some(release) = &mut entry.release {
+        fds.extend(release.listener.iter_mut().chain(&mut release.lock));
     }
-    Ok(())
-}
-
-/// Moves a descriptor out of the way of [`place`].
-pub(super) fn lift(fd: &mut OwnedFd) -> Result<(), Failure> {
-    *fd = sys::lift(fd.as_fd())?;
+    fds.extend(&mut entry.program);
+    fds.extend(&mut entry.preserved);
+    for fd in fds {
+        *fd = sys::lift(fd.as_fd(), floor)?;
+    }
     Ok(())
 }
 
@@ -93,13 +109,16 @@ fn open_terminal(entry: &Entry<'_>) -> Result<Option<OwnedFd>, Failure> {
     }
     let mut slave = sys::terminal_of(master.as_fd()).on(ptmx)?;
     sys::set_size(&slave, rows, cols)?;
-    lift(&mut slave)?;
+    entry.lift(&mut slave)?;
     wire::send_terminal(entry.wire.as_fd(), master.as_fd())?;
     Ok(Some(slave))
 }
 
 /// Gives descriptors their numbers.
 pub(super) fn place(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    // What wasn't lifted lets go before its number becomes another's.
+    entry.root = None;
+    entry.cgroups.clear();
     if let Some(terminal) = &entry.terminal {
         sys::control_terminal(terminal.as_fd())?;
         for number in 0..3 {
@@ -116,6 +135,9 @@ pub(super) fn place(entry: &mut Entry<'_>) -> Result<(), Failure> {
     if let Some(engine) = &entry.engine {
         keep(&engine.report, REPORT_FD)?;
         keep(&engine.input, INPUT_FD)?;
+    }
+    for (number, fd) in (FIRST..).zip(&entry.preserved) {
+        keep(fd, number)?;
     }
     Ok(())
 }
@@ -153,14 +175,29 @@ fn give_to_user(entry: &Entry<'_>, number: i32) -> Result<(), Failure> {
 pub(super) fn close_others(entry: &mut Entry<'_>) -> Result<(), Failure> {
     // Owners let go before numbers are closed under them.
     entry.terminal = None;
-    entry.root = None;
-    entry.cgroups.clear();
-    let first = if entry.engine.take().is_some() { INPUT_FD + 1 } else { REPORT_FD };
-    close(first, WIRE_FD - 1)?;
-    entry.wire = sys::place(entry.wire.as_fd(), WIRE_FD, true)?;
-    entry.program = replace(entry.program.take(), PROGRAM_FD)?;
-    entry.domain = replace(entry.domain.take(), DOMAIN_FD)?;
-    sys::close_range(DOMAIN_FD.unsigned_abs() + 1, u32::MAX)?;
+    let kept = match entry.engine.take() {
+        Some(_) => INPUT_FD + 1,
+        None => i32::try_from(entry.preserved.len()).map_err(std::io::Error::other)? + FIRST,
+    };
+    let mut number = entry.first_needed();
+    entry.preserved.clear();
+    close(kept, number - 1)?;
+    let mut next = || {
+        number += 1;
+        number - 1
+    };
+    entry.wire = sys::place(entry.wire.as_fd(), next(), true)?;
+    entry.program = replace(entry.program.take(), next())?;
+    entry.domain = replace(entry.domain.take(), next())?;
+    let (listener, lock) = match &mut entry.release {
+        Some(release) => (release.listener.take(), release.lock.take()),
+        None => (None, None),
+    };
+    let (listener, lock) = (replace(listener, next())?, replace(lock, next())?);
+    if let Some(release) = &mut entry.release {
+        (release.listener, release.lock) = (listener, lock);
+    }
+    sys::close_range(next().unsigned_abs(), u32::MAX)?;
     Ok(())
 }
 

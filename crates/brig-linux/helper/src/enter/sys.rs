@@ -182,11 +182,11 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd, close_on_exec: bool) -> i
     }
 }
 
-/// A descriptor of the same file with a number from 10 up, out of the way of [`place`].
-pub(crate) fn lift(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// A descriptor of the same file with a number from `floor` up, out of the way of [`place`].
+pub(crate) fn lift(fd: BorrowedFd<'_>, floor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl with F_DUPFD_CLOEXEC touches no memory, and returns a new descriptor that nobody owns.
     unsafe {
-        let new = check_int(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 10))?;
+        let new = check_int(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor))?;
         Ok(OwnedFd::from_raw_fd(new))
     }
 }
@@ -219,6 +219,25 @@ pub(crate) fn reset_signals() -> io::Result<()> {
         check_int(libc::sigemptyset(&raw mut none))?;
         check_int(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut())).map(drop)
     }
+}
+
+/// From here until a program is executed, a signal that ends other processes ends this one, also where it is the first
+/// in its pid namespace, which the kernel spares else.
+pub(crate) fn end_on_signals() -> io::Result<()> {
+    extern "C" fn end(signal: c_int) {
+        // SAFETY: _exit is one of the functions that a handler may call (signal-safety(7)).
+        unsafe { libc::_exit(128 + signal) }
+    }
+    let spared = [libc::SIGKILL, libc::SIGSTOP, libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH];
+    let stops = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+    let handler: extern "C" fn(c_int) = end;
+    for signal in (1..32).filter(|signal| !spared.contains(signal) && !stops.contains(signal)) {
+        // SAFETY: `end` is a handler of this type, and calls nothing but _exit.
+        if unsafe { libc::signal(signal, handler as libc::sighandler_t) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Executes the program at a path, with execve(2): seccomp filters that know no other way let it pass. Returns only the

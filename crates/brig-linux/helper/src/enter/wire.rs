@@ -1,18 +1,13 @@
 //! Between the supervisor and the process that becomes the payload: a socket of whole messages, which closes by itself
 //! when the program is executed. Its silence is the good news.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use brig_runtime::packets::{self, MAX_PACKET};
 use brig_runtime::protocol::StepError;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-};
 
 use super::failure::Failure;
 
@@ -29,18 +24,22 @@ pub(crate) enum Message {
     Terminal(OwnedFd),
     /// The pid of a grandchild that was made a child of the supervisor.
     Pid(i32),
+    /// Hooks of the runtime's are to be run now. The child waits.
+    Hooks,
+    /// Everything is made. The child waits to be told that this is known.
+    Ready,
 }
 
 const FAILED: u8 = b'E';
 const MAP_IDS: u8 = b'M';
 const TERMINAL: u8 = b'T';
 const PID: u8 = b'P';
-/// More than any step's path.
-const MAX_MESSAGE: usize = 16 * 1024;
+const HOOKS: u8 = b'H';
+const READY: u8 = b'R';
 
 /// A new pair: the supervisor's end, the child's end.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+    packets::pair()
 }
 
 /// How long is waited for each message; then receiving it fails with `EAGAIN`.
@@ -52,23 +51,37 @@ pub(crate) fn set_patience(socket: &OwnedFd, patience: Duration) -> Result<(), E
 pub(crate) fn send_failure(to: BorrowedFd<'_>, error: &StepError) -> Result<(), Failure> {
     let mut message = vec![FAILED];
     let json = serde_json::to_vec(error).map_err(std::io::Error::from)?;
-    message.extend_from_slice(&json[..json.len().min(MAX_MESSAGE - 1)]);
+    message.extend_from_slice(&json[..json.len().min(MAX_PACKET - 1)]);
     send(to, &message, None)
 }
 
 /// Asks for ids to be mapped, and waits for it.
 pub(crate) fn request_map(to: BorrowedFd<'_>) -> Result<(), Failure> {
-    send(to, &[MAP_IDS], None)?;
-    let mut answer = [0];
-    match rustix::io::read(to, &mut answer)? {
-        1 => Ok(()),
+    request(to, MAP_IDS).map(drop)
+}
+
+/// Asks for the runtime's hooks to be run, and waits for it. The answer is this process's pid as the runtime has it.
+pub(crate) fn request_hooks(to: BorrowedFd<'_>) -> Result<i32, Failure> {
+    request(to, HOOKS)
+}
+
+/// Says that everything is made, and waits until that is known.
+pub(crate) fn report_ready(to: BorrowedFd<'_>) -> Result<(), Failure> {
+    request(to, READY).map(drop)
+}
+
+fn request(to: BorrowedFd<'_>, what: u8) -> Result<i32, Failure> {
+    send(to, &[what], None)?;
+    let mut answer = [0; 4];
+    match rustix::io::retry_on_intr(|| rustix::io::read(to, &mut answer))? {
+        4 => Ok(i32::from_ne_bytes(answer)),
         _ => Err(Errno::PIPE.into()),
     }
 }
 
-/// Answers [`request_map`].
-pub(crate) fn answer_map(to: BorrowedFd<'_>) -> Result<(), Failure> {
-    send(to, &[MAP_IDS], None)
+/// Answers a child that waits.
+pub(crate) fn answer(to: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
+    send(to, &pid.to_ne_bytes(), None)
 }
 
 /// Hands the terminal's master over.
@@ -84,35 +97,13 @@ pub(crate) fn send_pid(to: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
 }
 
 fn send(to: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = fd.as_slice();
-    if !fds.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(fds));
-    }
-    sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    Ok(packets::send(to, bytes, fd.as_slice())?)
 }
 
 /// Waits for the child's next word.
 pub(crate) fn receive(from: impl AsFd) -> Result<Message, Failure> {
-    let mut bytes = vec![0; MAX_MESSAGE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::io::retry_on_intr(|| {
-        recvmsg(&from, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
-    });
-    let length = match received {
-        Ok(received) => received.bytes,
-        // A child that died with unread data in its end.
-        Err(Errno::CONNRESET) => 0,
-        Err(errno) => return Err(errno.into()),
-    };
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    parse(&bytes[..length], fd)
+    let packet = packets::receive(from, 1)?;
+    parse(&packet.bytes, packet.fds.into_iter().next())
 }
 
 fn parse(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message, Failure> {
@@ -120,6 +111,8 @@ fn parse(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message, Failure> {
         ([], _) => Ok(Message::End),
         ([MAP_IDS], _) => Ok(Message::MapIds),
         ([TERMINAL], Some(master)) => Ok(Message::Terminal(master)),
+        ([HOOKS], _) => Ok(Message::Hooks),
+        ([READY], _) => Ok(Message::Ready),
         (&[PID, a, b, c, d], _) => Ok(Message::Pid(i32::from_ne_bytes([a, b, c, d]))),
         ([FAILED, json @ ..], _) => {
             Ok(Message::Failed(serde_json::from_slice(json).map_err(std::io::Error::from)?))
