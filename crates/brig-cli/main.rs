@@ -8,6 +8,7 @@ mod error;
 mod examples;
 mod format;
 mod list;
+mod oci;
 mod output;
 mod parse;
 mod progress;
@@ -28,6 +29,9 @@ fn run() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => error::report(&error, args::ErrorFormat::Text),
         };
+    }
+    if let Some(words) = oci::asked(&arguments) {
+        return oci::run(&words);
     }
     if let Some(words) = complete::asked(&arguments) {
         return match output::print(&complete::answer(&words)) {

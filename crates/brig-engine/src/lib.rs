@@ -36,6 +36,7 @@ mod volumes;
 #[cfg(feature = "plugin")]
 pub use brig_wasm::plugin;
 
+pub use brig_linux::bundle;
 pub use brig_oci::{Digest, Kind, Platform, Reference};
 pub use brig_runtime::files::{Change, ChangeKind, PathStat};
 pub use brig_runtime::logs::LogOptions;

@@ -12,8 +12,10 @@
 //! - [`plan_linux`], [`plan_engine`]: data for the helper. Everything that is asked for, or an error.
 //! - [`Helper`]: the small static program that enters the container, embedded here and executed from where no container
 //!   can write to it. No Rust runs after `fork` in the caller, which may have threads and gigabytes.
+//! - [`bundle`]: containers as runc has them, without a supervisor.
 //! - [`seccomp`]: policies compiled to filters.
 
+pub mod bundle;
 mod capabilities;
 mod default_spec;
 mod engine_process;

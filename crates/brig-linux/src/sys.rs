@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "system calls; each block has its proof")]
 
 use std::ffi::{c_int, c_long, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::{io, ptr};
 
 fn check(result: c_long) -> io::Result<c_long> {
@@ -28,6 +28,24 @@ pub(crate) fn try_namespaces(flags: u64) -> io::Result<()> {
     let pid = c_int::try_from(check(pid)?).map_err(io::Error::other)?;
     // SAFETY: it writes nothing, for the status isn't asked for.
     check(unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) }.into()).map(drop)
+}
+
+/// Another descriptor for what this process has as `number`, closed when a program is executed.
+pub(crate) fn duplicate(number: u32) -> io::Result<OwnedFd> {
+    let number = c_int::try_from(number).map_err(io::Error::other)?;
+    // SAFETY: fcntl with F_DUPFD_CLOEXEC touches no memory, refuses a number that is no descriptor, and returns a new
+    // one that nobody owns.
+    unsafe {
+        let new = check(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3).into())?;
+        Ok(OwnedFd::from_raw_fd(c_int::try_from(new).map_err(io::Error::other)?))
+    }
+}
+
+/// Sends any signal to the process that a descriptor stands for.
+pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let (fd, info) = (process.as_raw_fd(), ptr::null::<c_void>());
+    // SAFETY: without a description of the signal the kernel reads no memory.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) }).map(drop)
 }
 
 /// The version of landlock's interface.

@@ -32,7 +32,7 @@ pub const START: &[u8] = b"S";
 /// The runtime's second packet.
 pub const COMMIT: &[u8] = b"C";
 /// What is written to the socket at [`BundleRequest::wait_at`] to start the payload. The answer is a packet with a
-/// [`StepError`] in JSON, or the end, when the program has been executed.
+/// letter and a [`StepError`] in JSON, or the end, when the program has been executed.
 pub const GO: &[u8] = b"G";
 
 /// A container to make, or a process in one.

@@ -1,4 +1,4 @@
-//! Ending what is left in the cgroups of a container whose supervisor is gone.
+//! The cgroups of a container without a supervisor: who is in them, freezing them, ending what is left in them.
 //!
 //! The directories come from a record; nothing is done in a directory that isn't a cgroup, nor in the one that this
 //! process lives in.
@@ -13,13 +13,76 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::Pid;
 
+use crate::plan::CgroupPlan;
+
 /// How long killed processes may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How deep a payload's own cgroups are followed; the kernel's default is far below.
 const MAX_DEPTH: usize = 64;
 
+/// The processes in these cgroups and below, each once, sorted.
+///
+/// # Errors
+/// A directory that is there isn't a cgroup, or can't be read.
+pub fn pids(paths: &[PathBuf]) -> io::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for path in paths {
+        for dir in tree(path)? {
+            pids.extend(members(&dir)?);
+        }
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    Ok(pids)
+}
+
+/// The file that freezes, what is written to it, the file that says how it is, and the line that it says then.
+type Freezer = (PathBuf, &'static str, PathBuf, &'static str);
+
+fn freezer(plan: &CgroupPlan, frozen: bool) -> Option<Freezer> {
+    let legacy = plan.legacy.iter().find(|dir| dir.controller == "freezer");
+    match (&plan.unified, legacy) {
+        (Some(dir), _) => {
+            let (value, state) = if frozen { ("1", "frozen 1") } else { ("0", "frozen 0") };
+            Some((dir.path().join("cgroup.freeze"), value, dir.path().join("cgroup.events"), state))
+        }
+        (None, Some(dir)) => {
+            let file = dir.path().join("freezer.state");
+            let value = if frozen { "FROZEN" } else { "THAWED" };
+            Some((file.clone(), value, file, value))
+        }
+        (None, None) => None,
+    }
+}
+
+/// Freezes or thaws everything in a container's cgroups, and waits until it has happened.
+///
+/// # Errors
+/// There is no cgroup for that, or it takes too long: a process is in a state that nothing interrupts.
+pub fn freeze(plan: &CgroupPlan, frozen: bool) -> io::Result<()> {
+    let no_cgroup = || io::Error::new(io::ErrorKind::Unsupported, "the container has no cgroup that freezes");
+    let (file, value, events, state) = freezer(plan, frozen).ok_or_else(no_cgroup)?;
+    retry(|| {
+        // v1 may need to be told again when processes are born meanwhile; on v2 saying it again changes nothing.
+        fs::write(&file, value)?;
+        Ok(fs::read_to_string(&events)?.lines().any(|line| line == state))
+    })
+}
+
+/// Whether it is frozen. What has no cgroup isn't.
+///
+/// # Errors
+/// The cgroup is there and can't be read.
+pub fn is_frozen(plan: &CgroupPlan) -> io::Result<bool> {
+    let Some((_, _, events, state)) = freezer(plan, true) else { return Ok(false) };
+    match fs::read_to_string(&events) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        text => Ok(text?.lines().any(|line| line == state)),
+    }
+}
+
 /// Kills every process in the cgroup and below. A missing one is empty. Returns when all are gone.
-pub(crate) fn kill_all(path: &Path) -> io::Result<()> {
+pub fn kill_all(path: &Path) -> io::Result<()> {
     retry(|| {
         let dirs = tree(path)?;
         let pids = dirs.iter().map(|dir| members(dir)).collect::<io::Result<Vec<_>>>()?.concat();
@@ -39,7 +102,7 @@ pub(crate) fn kill_all(path: &Path) -> io::Result<()> {
 }
 
 /// Removes the cgroup and those below it. A missing one is fine.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     retry(|| {
         for dir in tree(path)?.iter().rev() {
             match fs::remove_dir(dir) {
@@ -57,7 +120,7 @@ fn retry(mut attempt: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !attempt()? {
         if Instant::now() >= deadline {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "processes in it don't end"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "its processes take too long"));
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -16,7 +16,7 @@
 //! every format carries a version, so that a new CLI drives containers that an older brig started.
 
 pub mod bundle;
-mod cgroup;
+pub mod cgroup;
 pub mod client;
 pub mod events;
 pub mod exit;

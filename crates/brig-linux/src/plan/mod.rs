@@ -30,7 +30,8 @@ use oci_spec::runtime::{Linux, Spec};
 
 use crate::host::Host;
 
-pub(crate) use self::hooks::late_hooks;
+pub(crate) use self::hooks::{about, late_hooks};
+pub(crate) use self::mounts::mount_options;
 pub(crate) use self::process::{rlimit, seccomp_plan};
 pub(crate) use self::resources::{cgroup_plan, wanted};
 

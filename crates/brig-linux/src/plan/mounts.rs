@@ -331,3 +331,17 @@ pub(super) fn root_propagation(linux: &Linux) -> Result<u32, PlanError> {
     let flag = flag | if all { libc::MS_REC } else { 0 };
     Ok(u32::try_from(flag).unwrap_or(0))
 }
+
+/// The words that options may be, for those who ask what is understood.
+pub(crate) fn mount_options() -> Vec<String> {
+    let mut words: Vec<String> = ["bind", "rbind", "idmap", "ridmap"].map(str::to_owned).to_vec();
+    let names = FLAGS.iter().map(|(name, _)| *name).chain(PROPAGATIONS.iter().map(|(name, _)| *name));
+    for name in names {
+        words.push(name.to_owned());
+        if is_recursive_form(name) {
+            words.push(format!("r{name}"));
+        }
+    }
+    words.sort();
+    words
+}

@@ -55,15 +55,16 @@ pub(super) fn be_released(entry: &mut Entry<'_>) -> Result<(), Failure> {
         // The first process of a pid namespace gets no signal that it doesn't handle, and may wait here for ever.
         sys::end_on_signals()?;
         // The helper hears that this end of its socket is gone.
-        entry.wire = wait_to_be_started(listener).on("the socket of the container")?;
+        entry.wire = listener;
+        entry.wire = wait_to_be_started(&entry.wire).on("the socket of the container")?;
     }
     Ok(())
 }
 
 /// Whoever connects and says so starts it; whoever goes away again doesn't.
-fn wait_to_be_started(listener: OwnedFd) -> Result<OwnedFd, Errno> {
+fn wait_to_be_started(listener: &OwnedFd) -> Result<OwnedFd, Errno> {
     loop {
-        let connection = match accept_with(&listener, SocketFlags::CLOEXEC) {
+        let connection = match accept_with(listener, SocketFlags::CLOEXEC) {
             Err(Errno::INTR | Errno::CONNABORTED) => continue,
             accepted => accepted?,
         };

@@ -1,0 +1,250 @@
+//! What is kept of a container, and the lock under which it is changed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use brig_runtime::Timestamp;
+use brig_runtime::plan::CgroupPlan;
+use brig_runtime::record::ProcessId;
+use oci_spec::runtime::Spec;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::{BundleError, Runtime, Status};
+
+/// The largest document that is read, in bytes.
+const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
+/// The version of the records.
+const RECORD_VERSION: u32 = 1;
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+const CREATED: &str = "created";
+const START: &str = "start";
+
+/// What is kept of a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) version: u32,
+    pub(super) bundle: PathBuf,
+    pub(super) rootfs: PathBuf,
+    pub(super) created: Timestamp,
+    /// Who created it.
+    pub(super) owner: u32,
+    pub(super) oci_version: String,
+    pub(super) annotations: BTreeMap<String, String>,
+    /// Its first process, once it is there.
+    pub(super) init: Option<ProcessId>,
+    pub(super) cgroups: CgroupPlan,
+}
+
+/// A container.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: String,
+    pub(super) dir: PathBuf,
+    pub(super) record: Record,
+    /// Held while it is changed.
+    _lock: Option<File>,
+}
+
+impl Runtime {
+    /// Makes the directory of a container, and takes its lock.
+    pub(super) fn add(&self, id: &str, config: &[u8], record: Record) -> Result<Entry, BundleError> {
+        let dir = self.directory(id)?;
+        make_root(&self.root)?;
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(BundleError::Exists { id: id.to_owned() });
+            }
+            made => made.map_err(BundleError::io("make", &dir))?,
+        }
+        let lock = lock(&dir)?;
+        let entry = Entry { id: id.to_owned(), dir, record, _lock: lock };
+        let path = entry.dir.join(CONFIG);
+        let written = fs::write(&path, config).map_err(BundleError::io("write", &path));
+        match written.and_then(|()| entry.write()) {
+            Ok(()) => Ok(entry),
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = entry.forget();
+                Err(error)
+            }
+        }
+    }
+
+    /// A container as it is.
+    pub(super) fn find(&self, id: &str) -> Result<Entry, BundleError> {
+        let dir = self.directory(id)?;
+        self.read(id, dir, None)
+    }
+
+    /// A container that nobody else changes meanwhile.
+    pub(super) fn hold(&self, id: &str) -> Result<Entry, BundleError> {
+        let dir = self.directory(id)?;
+        let lock = match lock(&dir) {
+            Err(BundleError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(BundleError::NotFound { id: id.to_owned() });
+            }
+            lock => lock?,
+        };
+        self.read(id, dir, lock)
+    }
+
+    fn read(&self, id: &str, dir: PathBuf, lock: Option<File>) -> Result<Entry, BundleError> {
+        let path = dir.join(RECORD);
+        let bytes = match read_bounded(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BundleError::NotFound { id: id.to_owned() });
+            }
+            read => read.map_err(BundleError::io("read", &path))?,
+        };
+        let record = serde_json::from_slice(&bytes)
+            .map_err(|source| BundleError::Document { what: "record of a container", path, source })?;
+        Ok(Entry { id: id.to_owned(), dir, record, _lock: lock })
+    }
+}
+
+impl Record {
+    pub(super) fn new(spec: &Spec, bundle: &Path, rootfs: &Path, cgroups: CgroupPlan) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            bundle: bundle.to_owned(),
+            rootfs: rootfs.to_owned(),
+            created: Timestamp::now(),
+            owner: rustix::process::geteuid().as_raw(),
+            oci_version: spec.version().clone(),
+            annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+            init: None,
+            cgroups,
+        }
+    }
+}
+
+impl Entry {
+    /// Writes the record down, whole.
+    pub(super) fn write(&self) -> Result<(), BundleError> {
+        let path = self.dir.join(RECORD);
+        let json = serde_json::to_vec(&self.record).map_err(io::Error::from);
+        let written = json.and_then(|json| write_whole(&path, &json));
+        written.map_err(BundleError::io("write", &path))
+    }
+
+    /// Removes what is kept of it, its record last.
+    pub(super) fn forget(&self) -> Result<(), BundleError> {
+        for name in [START, CREATED, CONFIG, RECORD] {
+            let path = self.dir.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(BundleError::io("remove", &path))?,
+            }
+        }
+        match fs::remove_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // What somebody killed has left half-written.
+            Err(error) if error.raw_os_error() == Some(libc::ENOTEMPTY) => fs::remove_dir_all(&self.dir),
+            removed => removed,
+        }
+        .map_err(BundleError::io("remove", &self.dir))
+    }
+
+    /// The spec that it was created from.
+    pub(super) fn spec(&self) -> Result<Spec, BundleError> {
+        read_spec(&self.dir.join(CONFIG)).map(|(spec, _)| spec)
+    }
+
+    /// Where its first process waits to be started.
+    pub(super) fn start_socket(&self) -> PathBuf {
+        self.dir.join(START)
+    }
+
+    /// The file that its first process has locked until then.
+    pub(super) fn created_lock(&self) -> PathBuf {
+        self.dir.join(CREATED)
+    }
+
+    /// How it is, now.
+    pub(super) fn status(&self) -> Result<Status, BundleError> {
+        let Some(init) = self.record.init else { return Ok(Status::Creating) };
+        if !is_alive(init) {
+            return Ok(Status::Stopped);
+        }
+        let frozen = brig_runtime::cgroup::is_frozen(&self.record.cgroups);
+        if frozen.map_err(|source| BundleError::Cgroup { what: "look at", source })? {
+            return Ok(Status::Paused);
+        }
+        if self.is_locked()? { Ok(Status::Created) } else { Ok(Status::Running) }
+    }
+
+    fn is_locked(&self) -> Result<bool, BundleError> {
+        let path = self.created_lock();
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(BundleError::io("open", &path))?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(BundleError::io("look at the lock of", &path)(errno.into())),
+        }
+    }
+}
+
+/// Whether a process is there and hasn't ended. One that has ended and isn't waited for yet has.
+pub(super) fn is_alive(process: ProcessId) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    process.exists() && !matches!(state, None | Some('Z' | 'X' | 'x'))
+}
+
+/// A spec, and the document that it is from.
+pub(super) fn read_spec(path: &Path) -> Result<(Spec, Vec<u8>), BundleError> {
+    let bytes = read_bounded(path).map_err(BundleError::io("read", path))?;
+    match serde_json::from_slice(&bytes) {
+        Ok(spec) => Ok((spec, bytes)),
+        Err(source) => {
+            Err(BundleError::Document { what: "runtime spec", path: path.to_owned(), source })
+        }
+    }
+}
+
+/// A file that isn't too large.
+pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_DOCUMENT) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// Replaces a file: who reads it sees the old one or the new one.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Nobody but its user looks into it.
+fn make_root(root: &Path) -> Result<(), BundleError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
+    made.map_err(BundleError::io("make", root))
+}
+
+fn lock(dir: &Path) -> Result<Option<File>, BundleError> {
+    let file = File::open(dir).map_err(BundleError::io("open", dir))?;
+    let locked = rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive));
+    locked.map_err(|errno| BundleError::io("lock", dir)(errno.into()))?;
+    Ok(Some(file))
+}

@@ -1,0 +1,171 @@
+//! The helper, while it makes a container or a process in one.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use brig_runtime::bundle::{BUNDLE_ARGUMENT, BundleMessage, BundleRequest, COMMIT, START};
+use brig_runtime::hooks::HookError;
+use brig_runtime::packets;
+use brig_runtime::record::ProcessId;
+
+use super::BundleError;
+use crate::helper::{Helper, HelperError, start};
+
+/// A process that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its pid.
+    pub process: ProcessId,
+    /// The master of its terminal, unless a console socket has got it.
+    pub terminal: Option<OwnedFd>,
+    /// Hooks after the start that have failed, which changes nothing else.
+    pub failed_hooks: Vec<HookError>,
+    /// The helper, which waits for the process's end.
+    helper: Option<(Child, OwnedFd)>,
+}
+
+impl Made {
+    /// Waits for the end of a process that was made in the foreground: its exit code, or 128 and the signal that ended
+    /// it.
+    ///
+    /// # Errors
+    /// [`BundleError::Helpless`]: the helper was killed, or the process wasn't made in the foreground.
+    pub fn wait(mut self) -> Result<u8, BundleError> {
+        let (mut child, control) = self.helper.take().ok_or_else(|| helpless(io::ErrorKind::NotConnected))?;
+        // Its reading end is of no use to the program any more.
+        self.terminal = None;
+        let (message, _) = hear(&control)?;
+        child.wait().map_err(|source| BundleError::Helpless { source })?;
+        match message {
+            BundleMessage::Ended { code: Some(code), .. } => Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            BundleMessage::Ended { signal: Some(signal), .. } => {
+                Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+            }
+            BundleMessage::Failed(source) => Err(BundleError::Step { what: "run the program", source }),
+            _ => Err(helpless(io::ErrorKind::InvalidData)),
+        }
+    }
+}
+
+/// What is done with a process that is ready, before it outlives the helper.
+pub(super) type Ready<'a> = dyn FnMut(ProcessId, Option<OwnedFd>) -> Result<Option<OwnedFd>, BundleError> + 'a;
+
+/// Has a process made, with these descriptors beside its standard streams.
+pub(super) fn make(
+    helper: &Helper,
+    request: &BundleRequest,
+    preserved: &[OwnedFd],
+    what: &'static str,
+    ready: &mut Ready<'_>,
+) -> Result<Made, BundleError> {
+    let (child, control) = launch(helper, request)?;
+    let mut maker = Maker { child, control };
+    match maker.make(preserved, what, ready) {
+        Ok((process, terminal)) if request.follow => {
+            let helper = Some((maker.child, maker.control));
+            Ok(Made { process, terminal, failed_hooks: Vec::new(), helper })
+        }
+        made => {
+            drop(maker.control);
+            // From here on whoever adopts orphans is the process's parent.
+            maker.child.wait().map_err(|source| BundleError::Helpless { source })?;
+            let (process, terminal) = made?;
+            Ok(Made { process, terminal, failed_hooks: Vec::new(), helper: None })
+        }
+    }
+}
+
+fn launch(helper: &Helper, request: &BundleRequest) -> Result<(Child, OwnedFd), BundleError> {
+    let bytes = request.encode().map_err(HelperError::seal("encode the request"))?;
+    let plan = Helper::plan_file(&bytes).map_err(HelperError::seal("write the request"))?;
+    let (ours, theirs) =
+        packets::pair().map_err(|errno| HelperError::seal("make a pair of sockets")(errno.into()))?;
+    let mut command = helper.command();
+    command.arg(BUNDLE_ARGUMENT).stdin(plan).stdout(theirs).stderr(Stdio::null());
+    Ok((start(command)?, ours))
+}
+
+struct Maker {
+    child: Child,
+    control: OwnedFd,
+}
+
+impl Maker {
+    fn make(
+        &mut self,
+        preserved: &[OwnedFd],
+        what: &'static str,
+        ready: &mut Ready<'_>,
+    ) -> Result<(ProcessId, Option<OwnedFd>), BundleError> {
+        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let mut fds = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        fds.extend(preserved.iter().map(AsFd::as_fd));
+        self.send(START, &fds)?;
+        let (mut terminal, mut process) = (None, None);
+        loop {
+            match hear(&self.control)? {
+                (BundleMessage::Terminal, master) => terminal = master,
+                (BundleMessage::Ready { payload }, _) => {
+                    terminal = ready(payload, terminal.take())?;
+                    process = Some(payload);
+                    self.send(COMMIT, &[])?;
+                }
+                (BundleMessage::Done, _) => {
+                    let process = process.ok_or_else(|| helpless(io::ErrorKind::InvalidData))?;
+                    return Ok((process, terminal));
+                }
+                (BundleMessage::Failed(source), _) => return Err(BundleError::Step { what, source }),
+                (BundleMessage::Ended { .. }, _) => return Err(helpless(io::ErrorKind::InvalidData)),
+            }
+        }
+    }
+
+    fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), BundleError> {
+        let sent = packets::send(&self.control, bytes, fds);
+        sent.map_err(|errno| BundleError::Helpless { source: errno.into() })
+    }
+}
+
+fn hear(control: &OwnedFd) -> Result<(BundleMessage, Option<OwnedFd>), BundleError> {
+    let source = |source: io::Error| BundleError::Helpless { source };
+    let packet = packets::receive(control, 1).map_err(|errno| source(errno.into()))?;
+    if packet.bytes.is_empty() {
+        return Err(helpless(io::ErrorKind::UnexpectedEof));
+    }
+    let message = serde_json::from_slice(&packet.bytes).map_err(|error| source(error.into()))?;
+    Ok((message, packet.fds.into_iter().next()))
+}
+
+pub(super) fn helpless(kind: io::ErrorKind) -> BundleError {
+    BundleError::Helpless { source: kind.into() }
+}
+
+/// Hands the master of a terminal to whoever listens at a console socket, as runc does: one message, whose text nobody
+/// reads.
+pub(super) fn send_console(socket: &Path, master: &OwnedFd) -> Result<(), BundleError> {
+    let failed = BundleError::io("send the terminal to", socket);
+    let sent = UnixStream::connect(socket)
+        .and_then(|stream| Ok(packets::send(&stream, b"/dev/ptmx", &[master.as_fd()])?));
+    sent.map_err(failed)
+}
+
+/// The descriptors from 3 up that the program is to have, closed in every other program that is executed.
+pub(super) fn preserved(count: u32) -> Result<Vec<OwnedFd>, BundleError> {
+    let one = |number: u32| {
+        let path = Path::new("/proc/self/fd").join(number.to_string());
+        crate::sys::duplicate(number).map_err(BundleError::io("keep", &path))
+    };
+    (3..3 + count.min(MAX_PRESERVED)).map(one).collect()
+}
+
+/// As many as go beside one message, with the standard streams.
+pub(super) const MAX_PRESERVED: u32 = 250;
+
+/// Writes a pid to a file that others wait for.
+pub(super) fn write_pid(path: &Path, process: ProcessId) -> Result<(), BundleError> {
+    let written = super::record::write_whole(path, process.pid.to_string().as_bytes());
+    written.map_err(BundleError::io("write", path))
+}
