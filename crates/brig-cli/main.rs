@@ -24,14 +24,14 @@ fn main() -> ExitCode {
 
 fn run() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(words) = oci::asked(&arguments) {
+        return oci::run(&words);
+    }
     if let Some(version) = parse::version(&arguments) {
         return match output::print(version) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => error::report(&error, args::ErrorFormat::Text),
         };
-    }
-    if let Some(words) = oci::asked(&arguments) {
-        return oci::run(&words);
     }
     if let Some(words) = complete::asked(&arguments) {
         return match output::print(&complete::answer(&words)) {

@@ -15,6 +15,7 @@ mod linux;
 mod logs;
 mod man;
 mod mounts;
+mod oci;
 mod registries;
 mod rootless;
 mod snapshots;

@@ -7,9 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Runs OCI bundles as containers, with runc's command line
 #[derive(Debug, Parser)]
 #[command(name = "brig oci", disable_version_flag = true, disable_help_subcommand = true)]
-#[command(max_term_width = 100, after_help = "Examples:
+#[command(
+    max_term_width = 100,
+    after_help = "Examples:
   brig oci spec && brig oci run box           a bundle is a directory with config.json and rootfs
-  podman --runtime /usr/bin/brig-oci run …    a link to brig that is called brig-oci or runc is this command")]
+  podman --runtime /usr/bin/brig-oci run …    a link to brig that is called brig-oci or runc is this command"
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) globals: Globals,

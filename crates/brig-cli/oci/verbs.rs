@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use brig_engine::bundle::{
-    BundleError, CreateOptions, ExecOptions, ExecProcess, Made, OCI_VERSION, Runtime, default_config, features,
-    parse_process,
+    BundleError, CreateOptions, ExecOptions, ExecProcess, Made, OCI_VERSION, Runtime, default_config,
+    features, parse_process,
 };
 use serde::Serialize;
 
-use super::args::{Bundle, CgroupManager, Cli, Delete, Exec, Format, Globals, Kill, List, NewSpec, Ps, Run, Verb};
+use super::args::{
+    Bundle, CgroupManager, Cli, Delete, Exec, Format, Globals, Kill, List, NewSpec, Ps, Run, Verb,
+};
 use super::{foreground, report, show};
 use crate::output;
 
@@ -48,7 +50,9 @@ fn root(globals: &Globals) -> Result<std::path::PathBuf, BundleError> {
 
 fn version(globals: &Globals) -> Result<ExitCode, BundleError> {
     if !globals.version {
-        return Err(BundleError::Usage { reason: "a verb is missing: `brig oci --help` lists them".to_owned() });
+        return Err(BundleError::Usage {
+            reason: "a verb is missing: `brig oci --help` lists them".to_owned(),
+        });
     }
     print(&format!("brig-oci version {}\nspec: {OCI_VERSION}\n", env!("CARGO_PKG_VERSION")))?;
     Ok(ExitCode::SUCCESS)

@@ -30,13 +30,13 @@ pub(crate) fn try_namespaces(flags: u64) -> io::Result<()> {
     check(unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) }.into()).map(drop)
 }
 
-/// Another descriptor for what this process has as `number`, closed when a program is executed.
-pub(crate) fn duplicate(number: u32) -> io::Result<OwnedFd> {
-    let number = c_int::try_from(number).map_err(io::Error::other)?;
+/// Another descriptor, from `floor` up, for what this process has as `number`, closed when a program is executed.
+pub(crate) fn duplicate(number: u32, floor: u32) -> io::Result<OwnedFd> {
+    let [number, floor] = [number, floor].map(|number| c_int::try_from(number).unwrap_or(c_int::MAX));
     // SAFETY: fcntl with F_DUPFD_CLOEXEC touches no memory, refuses a number that is no descriptor, and returns a new
     // one that nobody owns.
     unsafe {
-        let new = check(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3).into())?;
+        let new = check(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, floor).into())?;
         Ok(OwnedFd::from_raw_fd(c_int::try_from(new).map_err(io::Error::other)?))
     }
 }

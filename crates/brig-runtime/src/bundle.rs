@@ -65,7 +65,8 @@ impl BundleRequest {
         let invalid = |error: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, error);
         let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(invalid)?;
         if version != PLAN_VERSION {
-            let wrong = format!("the helper reads requests of version {PLAN_VERSION}, and this one has {version}");
+            let wrong =
+                format!("the helper reads requests of version {PLAN_VERSION}, and this one has {version}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
         }
         postcard::from_bytes(bytes).map_err(invalid)

@@ -73,7 +73,8 @@ impl About {
         }
         put("bundle", self.bundle.to_string_lossy().into_owned().into());
         if !self.annotations.is_empty() {
-            let annotations = self.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+            let annotations =
+                self.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
             put("annotations", Value::Object(annotations.collect()));
         }
         Value::Object(state)

@@ -110,7 +110,8 @@ fn bind_at(path: &Path) -> Result<OwnedFd, enter::failure::Failure> {
     let number = std::os::fd::AsRawFd::as_raw_fd(&directory);
     let short = Path::new("/proc/self/fd").join(number.to_string()).join(name);
     let address = SocketAddrUnix::new(&short).on(path)?;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).on(path)?;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).on(path)?;
     bind(&socket, &address).on(path)?;
     listen(&socket, BACKLOG).on(path)?;
     Ok(socket)

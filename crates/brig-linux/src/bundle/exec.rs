@@ -106,9 +106,15 @@ impl Runtime {
             target: Some(init),
         };
         let preserved = talk::preserved(options.preserve_fds)?;
-        talk::make(&self.helper()?, &request, &preserved, "exec in the container", &mut |process, terminal| {
-            hand_over(options.pid_file.as_deref(), options.console_socket.as_deref(), process, terminal)
-        })
+        talk::make(
+            &self.helper()?,
+            &request,
+            &preserved,
+            "exec in the container",
+            &mut |process, terminal| {
+                hand_over(options.pid_file.as_deref(), options.console_socket.as_deref(), process, terminal)
+            },
+        )
     }
 }
 
@@ -176,8 +182,10 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), Bundl
     if names.is_empty() {
         return Ok(());
     }
-    let unknown = |name: &String| {
-        PlanError::Invalid { field: "--cap", value: name.clone(), reason: "isn't a capability" }
+    let unknown = |name: &String| PlanError::Invalid {
+        field: "--cap",
+        value: name.clone(),
+        reason: "isn't a capability",
     };
     let more = names.iter().map(|name| capability(name).ok_or_else(|| unknown(name)));
     let more = more.collect::<Result<Vec<_>, _>>()?;
@@ -187,7 +195,8 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), Bundl
         set.extend(more.iter().copied());
         Some(set)
     };
-    let (bounding, effective, permitted) = (add(sets.bounding()), add(sets.effective()), add(sets.permitted()));
+    let (bounding, effective, permitted) =
+        (add(sets.bounding()), add(sets.effective()), add(sets.permitted()));
     sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
     process.set_capabilities(Some(sets));
     Ok(())

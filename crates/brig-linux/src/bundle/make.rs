@@ -94,7 +94,12 @@ impl Runtime {
         check_version(&spec)?;
         add_env(&mut spec, &options.env);
         let rootfs = root_of(&spec, &bundle)?;
-        let host = HostOptions { bundle: Some(&bundle), late_hooks: true, ..HostOptions::new(&self.host, id) };
+        let host = HostOptions {
+            bundle: Some(&bundle),
+            late_hooks: true,
+            cgroup_parent: &self.cgroup_parent,
+            ..HostOptions::new(&self.host, id)
+        };
         let mut payload = plan_linux(&spec, &RootFs::Path { path: rootfs.clone() }, &host)?;
         if options.no_cgroups {
             payload.cgroup = CgroupPlan::default();
@@ -136,9 +141,13 @@ pub(super) fn check_console(
 ) -> Result<(), BundleError> {
     let terminal = process.and_then(Process::terminal).unwrap_or(false);
     let reason = match (terminal, socket, follow) {
-        (true, None, false) => "a detached process with a terminal needs --console-socket, which gets its master",
+        (true, None, false) => {
+            "a detached process with a terminal needs --console-socket, which gets its master"
+        }
         (false, Some(_), _) => "--console-socket is for a process with a terminal, and this one has none",
-        (_, Some(_), true) => "--console-socket is for detached processes; a terminal in the foreground is this one",
+        (_, Some(_), true) => {
+            "--console-socket is for detached processes; a terminal in the foreground is this one"
+        }
         _ => return Ok(()),
     };
     Err(BundleError::Console { reason })

@@ -48,12 +48,16 @@ const PROGRAMS: &str = "@programs";
 pub struct Runtime {
     root: PathBuf,
     host: Host,
+    /// Where the cgroups of containers are that name none. Two containers of one id in two roots don't meet there.
+    cgroup_parent: PathBuf,
 }
 
 impl Runtime {
     /// The containers in `root`, which is made when it is needed.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, host: Host::probe() }
+        let cgroup_parent =
+            PathBuf::from(format!("brig/oci-{:016x}", hash(root.as_os_str().as_encoded_bytes())));
+        Self { root, host: Host::probe(), cgroup_parent }
     }
 
     /// Where containers are when nobody says otherwise: `/run/brig/oci` for root, `$XDG_RUNTIME_DIR/brig/oci` for
@@ -79,4 +83,11 @@ impl Runtime {
         let fits = !id.is_empty() && id.len() <= 255 && id.chars().all(allowed) && id != "." && id != "..";
         if fits { Ok(self.root.join(id)) } else { Err(BundleError::InvalidId { id: id.to_owned() }) }
     }
+}
+
+/// FNV-1a: the same for ever, and nothing hangs on collisions that somebody makes.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

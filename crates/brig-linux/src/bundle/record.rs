@@ -102,8 +102,11 @@ impl Runtime {
             }
             read => read.map_err(BundleError::io("read", &path))?,
         };
-        let record = serde_json::from_slice(&bytes)
-            .map_err(|source| BundleError::Document { what: "record of a container", path, source })?;
+        let record = serde_json::from_slice(&bytes).map_err(|source| BundleError::Document {
+            what: "record of a container",
+            path,
+            source,
+        })?;
         Ok(Entry { id: id.to_owned(), dir, record, _lock: lock })
     }
 }
@@ -205,9 +208,7 @@ pub(super) fn read_spec(path: &Path) -> Result<(Spec, Vec<u8>), BundleError> {
     let bytes = read_bounded(path).map_err(BundleError::io("read", path))?;
     match serde_json::from_slice(&bytes) {
         Ok(spec) => Ok((spec, bytes)),
-        Err(source) => {
-            Err(BundleError::Document { what: "runtime spec", path: path.to_owned(), source })
-        }
+        Err(source) => Err(BundleError::Document { what: "runtime spec", path: path.to_owned(), source }),
     }
 }
 

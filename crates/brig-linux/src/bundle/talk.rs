@@ -51,7 +51,8 @@ impl Made {
 }
 
 /// What is done with a process that is ready, before it outlives the helper.
-pub(super) type Ready<'a> = dyn FnMut(ProcessId, Option<OwnedFd>) -> Result<Option<OwnedFd>, BundleError> + 'a;
+pub(super) type Ready<'a> =
+    dyn FnMut(ProcessId, Option<OwnedFd>) -> Result<Option<OwnedFd>, BundleError> + 'a;
 
 /// Has a process made, with these descriptors beside its standard streams.
 pub(super) fn make(
@@ -154,11 +155,17 @@ pub(super) fn send_console(socket: &Path, master: &OwnedFd) -> Result<(), Bundle
 
 /// The descriptors from 3 up that the program is to have, closed in every other program that is executed.
 pub(super) fn preserved(count: u32) -> Result<Vec<OwnedFd>, BundleError> {
+    if count > MAX_PRESERVED {
+        let reason = format!("{count} descriptors are to be kept: {MAX_PRESERVED} can be");
+        return Err(BundleError::Usage { reason });
+    }
+    // Above them all: a copy must not fill a hole among them.
+    let end = 3 + count;
     let one = |number: u32| {
         let path = Path::new("/proc/self/fd").join(number.to_string());
-        crate::sys::duplicate(number).map_err(BundleError::io("keep", &path))
+        crate::sys::duplicate(number, end).map_err(BundleError::io("keep", &path))
     };
-    (3..3 + count.min(MAX_PRESERVED)).map(one).collect()
+    (3..end).map(one).collect()
 }
 
 /// As many as go beside one message, with the standard streams.

@@ -116,8 +116,10 @@ impl PlanError {
 pub struct HostOptions<'a> {
     /// The host.
     pub host: &'a Host,
-    /// The container's id, for its cgroups where the spec names none.
+    /// The container's id.
     pub id: &'a str,
+    /// The cgroup that gets the container's where the spec names none.
+    pub cgroup_parent: &'a Path,
     /// The directory that relative paths of the spec are relative to.
     pub bundle: Option<&'a Path>,
     /// The filter that the spec's policy was compiled to earlier; without it, it is compiled now.
@@ -129,7 +131,8 @@ pub struct HostOptions<'a> {
 impl<'a> HostOptions<'a> {
     /// For a container of this id.
     pub fn new(host: &'a Host, id: &'a str) -> Self {
-        Self { host, id, bundle: None, seccomp: None, late_hooks: false }
+        let cgroup_parent = Path::new(resources::DEFAULT_PARENT);
+        Self { host, id, cgroup_parent, bundle: None, seccomp: None, late_hooks: false }
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {

@@ -10,7 +10,7 @@ use super::{Context, PlanError, input_output, text};
 use crate::host::{CgroupMode, Cgroups};
 
 /// Where containers' cgroups are when nobody says otherwise.
-const DEFAULT_PARENT: &str = "brig";
+pub(super) const DEFAULT_PARENT: &str = "brig";
 
 /// One limit, in the words of both versions. `None` where a version has no word for it.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(super) fn cgroups(context: &Context<'_>) -> Result<CgroupPlan, PlanError> {
     let path = context.linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty());
     let name = match path {
         Some(path) => relative(&path)?,
-        None => Path::new(DEFAULT_PARENT).join(context.options.id),
+        None => context.options.cgroup_parent.join(context.options.id),
     };
     let cgroups = &context.options.host.cgroups;
     match context.linux.resources() {

@@ -14,8 +14,8 @@ use super::child::{Entry, Step as Action, become_payload, start_session};
 use super::failure::{Failure, On, Step};
 use super::sys::Cloned;
 use super::{
-    ChildIo, Heard, Making, Owner, Payload, cgroup, child, identity, landlock, listen, program, reap, release,
-    scheduling, streams, sys, wire,
+    ChildIo, Heard, Making, Owner, Payload, cgroup, child, identity, landlock, listen, program, reap,
+    release, scheduling, streams, sys, wire,
 };
 
 const NEWPID: u32 = libc::CLONE_NEWPID.cast_unsigned();
