@@ -85,7 +85,7 @@ pub fn plan_update(
 
 fn directories(limits: &Limits, cgroups: &Cgroups, id: &str) -> Result<Vec<CgroupDir>, PlanError> {
     let wanted = wanted(&resources(limits), cgroups)?;
-    let CgroupPlan { unified, legacy } = cgroup_plan(cgroups, &Path::new("brig").join(id), &wanted)?;
+    let CgroupPlan { unified, legacy, .. } = cgroup_plan(cgroups, &Path::new("brig").join(id), &wanted)?;
     Ok(unified.into_iter().chain(legacy).collect())
 }
 

@@ -209,6 +209,9 @@ pub struct CgroupPlan {
     pub unified: Option<CgroupDir>,
     /// The directories in v1 hierarchies.
     pub legacy: Vec<CgroupDir>,
+    /// A program that the kernel asks about each use of a device (`BPF_PROG_TYPE_CGROUP_DEVICE`), for the unified one:
+    /// `struct bpf_insn`, eight bytes each, in this machine's byte order.
+    pub devices: Option<Bytes>,
 }
 
 /// A cgroup to make.

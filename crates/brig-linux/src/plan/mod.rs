@@ -151,6 +151,8 @@ struct Context<'a> {
     namespaces: namespaces::Namespaces,
     /// Whether devices that the spec doesn't list are to be dead.
     device_wall: bool,
+    /// The rules for devices that a cgroup is to have.
+    device_rules: Option<devices::Rules>,
 }
 
 /// The plan for a container of this spec, whose root file system is `rootfs` whatever `root.path` says.
@@ -164,8 +166,9 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
     let linux = spec.linux().as_ref().ok_or(PlanError::Missing { field: "linux" })?;
     refuse::refuse(spec, linux)?;
     let namespaces = namespaces::namespaces(spec, linux, options.host)?;
-    let device_wall = devices::wall(linux)?;
-    let context = Context { spec, linux, options, namespaces, device_wall };
+    let devices::Barrier { wall: device_wall, rules: device_rules } =
+        devices::barrier(spec, linux, options.host, &namespaces)?;
+    let context = Context { spec, linux, options, namespaces, device_wall, device_rules };
     let cgroup = resources::cgroups(&context)?;
     let mounts = mounts::mounts(&context, &cgroup)?;
     let hooks = hooks::hooks(&context)?;

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use brig_runtime::plan::{CgroupDir, CgroupPlan};
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{Context, PlanError, input_output, text};
+use super::{Context, PlanError, devices, input_output, text};
 use crate::host::{CgroupMode, Cgroups};
 
 /// Where containers' cgroups are when nobody says otherwise.
@@ -65,14 +65,27 @@ pub(super) fn cgroups(context: &Context<'_>) -> Result<CgroupPlan, PlanError> {
         None => context.options.cgroup_parent.join(context.options.id),
     };
     let cgroups = &context.options.host.cgroups;
-    match context.linux.resources() {
-        Some(resources) => {
-            let wanted = wanted(resources, cgroups)?;
-            let mut plan = cgroup_plan(cgroups, &name, &wanted)?;
-            add_unified(&mut plan, resources)?;
-            Ok(plan)
+    let resources = context.linux.resources().as_ref();
+    let wanted = resources.map(|resources| wanted(resources, cgroups)).transpose()?.unwrap_or_default();
+    let mut plan = cgroup_plan(cgroups, &name, &wanted)?;
+    if let Some(resources) = resources {
+        add_unified(&mut plan, resources)?;
+    }
+    if let Some(rules) = &context.device_rules {
+        put_devices(cgroups, &mut plan, &name, rules);
+    }
+    Ok(plan)
+}
+
+/// The rules for devices: lines for v1, a program for v2.
+fn put_devices(cgroups: &Cgroups, plan: &mut CgroupPlan, name: &Path, rules: &devices::Rules) {
+    match cgroups.legacy("devices").filter(|_| devices::legacy(cgroups)) {
+        Some(parent) => {
+            let mut dir = directory(&parent, name, "devices");
+            dir.settings = rules.settings();
+            plan.legacy.push(dir);
         }
-        None => cgroup_plan(cgroups, &name, &[]),
+        None => plan.devices = Some(devices::program(rules).into()),
     }
 }
 
@@ -98,7 +111,7 @@ pub(crate) fn cgroup_plan(
     wanted: &[Wanted],
 ) -> Result<CgroupPlan, PlanError> {
     let unified = cgroups.unified.as_ref().map(|parent| directory(parent, name, ""));
-    let mut plan = CgroupPlan { unified, legacy: Vec::new() };
+    let mut plan = CgroupPlan { unified, ..CgroupPlan::default() };
     if cgroups.mode == CgroupMode::V2 {
         put_unified(cgroups, &mut plan, wanted)?;
     } else {

@@ -64,7 +64,7 @@ fn what_can_t_be_given_is_an_error_that_names_it() {
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 8}), "process.ioPriority"),
         ("/process/scheduler", json!({"policy": "SCHED_ISO"}), "process.scheduler"),
         ("/linux/resources/memory", json!({"limit": 100, "swap": 10}), "memory.swap"),
-        ("/linux/resources/devices", json!([{"allow": false, "type": "c", "access": "w"}]), "devices"),
+        ("/linux/resources/devices", json!([{"allow": false, "type": "p"}]), "linux.resources.devices"),
         ("/process/apparmorProfile", json!("docker-default"), "process.apparmorProfile"),
         ("/process/cwd", json!("relative"), "process.cwd"),
         ("/process/args", json!([]), "process.args"),
@@ -145,4 +145,37 @@ fn devices_are_dead_unless_everything_is_allowed() {
     assert!(wall(json!([])));
     assert!(wall(json!([deny, one])));
     assert!(!wall(json!([deny, {"allow": true, "access": "rwm"}])));
+    assert!(!wall(json!([deny, {"allow": true, "type": "b", "major": 8, "access": "rwm"}])));
+}
+
+#[test]
+fn a_cgroup_has_the_rules_that_mounts_can_t_have() {
+    let host = host(false);
+    let ruled = |spec: &Spec| {
+        let made = plan(spec, &host).unwrap();
+        let walled = made.seals.iter().any(|(path, bits)| path == "/" && bits & libc::MOUNT_ATTR_NODEV != 0);
+        (walled, made.cgroup.devices.is_some())
+    };
+    assert_eq!(ruled(&spec(&host)), (true, false));
+    let dockers = changed(&host, "/process/capabilities/bounding", json!(["CAP_MKNOD", "CAP_SYS_CHROOT"]));
+    assert_eq!(ruled(&dockers), (true, false));
+    for (pointer, value) in [
+        ("/process/capabilities/bounding", json!(["CAP_SYS_ADMIN"])),
+        ("/process/capabilities/permitted", json!(["CAP_DAC_READ_SEARCH"])),
+        ("/linux/namespaces", json!([{"type": "mount"}])),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "pid", "path": "/proc/1/ns/pid"}])),
+        ("/linux/rootfsPropagation", json!("rslave")),
+        ("/mounts", json!([{"destination": "/m", "type": "tmpfs", "options": ["dev"]}])),
+        ("/mounts", json!([{"destination": "/m", "source": "/m", "options": ["rbind", "rslave"]}])),
+        ("/mounts", json!([{"destination": "/dev", "source": "/dev", "options": ["rbind"]}])),
+    ] {
+        assert_eq!(ruled(&changed(&host, pointer, value.clone())), (true, true), "{pointer}: {value}");
+    }
+    // Not in a user namespace, whose root can change none of it.
+    let mut user = changed(&host, "/process/capabilities/bounding", json!(["CAP_SYS_ADMIN"]));
+    let mut json = serde_json::to_value(&user).unwrap();
+    json["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "user"}]);
+    json["process"]["user"] = json!({"uid": 0, "gid": 0});
+    user = serde_json::from_value(json).unwrap();
+    assert_eq!(ruled(&user), (true, false));
 }

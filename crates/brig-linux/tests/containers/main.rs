@@ -7,6 +7,7 @@
 )]
 
 mod defaults;
+mod devices;
 mod engine;
 mod exec;
 mod hostile;

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::failure::{Failure, On};
-use super::write_value;
+use super::{sys, write_value};
 
 /// The cgroup namespace takes its root from where the process is, so it is made once the process is there.
 pub(super) const LATER: u32 = libc::CLONE_NEWCGROUP.cast_unsigned();
@@ -33,6 +33,10 @@ pub(super) struct Made {
 /// Makes the cgroups and sets their limits. Those that exist are taken over: an earlier start left them.
 pub(super) fn make(plan: &CgroupPlan) -> Result<Made, Failure> {
     let unified = plan.unified.as_ref().map(make_one).transpose()?;
+    if let Some(program) = &plan.devices {
+        let cgroup = unified.as_ref().ok_or(Errno::OPNOTSUPP)?;
+        sys::attach_device_program(cgroup.as_fd(), &program.0).on("BPF_CGROUP_DEVICE")?;
+    }
     let legacy = plan.legacy.iter().map(|dir| tasks(&make_one(dir)?, dir)).collect::<Result<_, _>>()?;
     Ok(Made { unified, legacy })
 }

@@ -286,6 +286,51 @@ pub(crate) fn load_seccomp(filter: &[u8], flags: u32) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// Loads a program that is asked about the use of devices, and attaches it to a cgroup of v2, beside others that are
+/// there. It goes with the cgroup.
+pub(crate) fn attach_device_program(cgroup: BorrowedFd<'_>, program: &[u8]) -> io::Result<()> {
+    /// The first members of `union bpf_attr` for `BPF_PROG_LOAD`.
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        length: u32,
+        instructions: u64,
+        license: u64,
+    }
+    /// And for `BPF_PROG_ATTACH`.
+    #[repr(C)]
+    struct Attach {
+        cgroup: c_int,
+        program: c_int,
+        kind: u32,
+        flags: u32,
+    }
+    // `linux/bpf.h`: commands, kinds, flags.
+    const LOAD: c_int = 5;
+    const ATTACH: c_int = 8;
+    const PROGRAM_OF_DEVICES: u32 = 15;
+    const USE_OF_DEVICES: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    let length =
+        u32::try_from(program.len() / 8).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let (instructions, license) = (program.as_ptr() as u64, c"Apache".as_ptr() as u64);
+    let load = Load { kind: PROGRAM_OF_DEVICES, length, instructions, license };
+    // SAFETY: the kernel reads as much of the union as it is told, `length` instructions of eight bytes from the slice,
+    // and the licence, a C string; all of them outlive the call. It returns a new descriptor that nobody owns.
+    let loaded = unsafe {
+        let fd = check(libc::syscall(libc::SYS_bpf, LOAD, &raw const load, size_of_val(&load)))?;
+        OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(io::Error::other)?)
+    };
+    let attach = Attach {
+        cgroup: cgroup.as_raw_fd(),
+        program: loaded.as_raw_fd(),
+        kind: USE_OF_DEVICES,
+        flags: ALLOW_MULTI,
+    };
+    // SAFETY: the kernel reads as much of the union as it is told, and no addresses are in it.
+    check(unsafe { libc::syscall(libc::SYS_bpf, ATTACH, &raw const attach, size_of_val(&attach)) }).map(drop)
+}
+
 /// Brings the loopback interface of this network namespace up.
 pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: ifreq is a struct of integers and a union of such, for which all zeros are a value.

@@ -182,7 +182,7 @@ impl Cgroups {
             };
             legacy.push(CgroupDir { parent, name: name.into(), controller: (*controller).into(), settings });
         }
-        let plan = CgroupPlan { unified: None, legacy };
+        let plan = CgroupPlan { legacy, ..CgroupPlan::default() };
         let dirs = plan.directories();
         container.plan.payload.cgroup = plan;
         Some(Self(dirs))

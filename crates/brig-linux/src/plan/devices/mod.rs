@@ -1,10 +1,17 @@
-//! Device files, and whether others are dead.
+//! Device files, and what keeps others away.
+
+mod program;
+mod rules;
+mod wall;
 
 use std::path::PathBuf;
 
 use brig_runtime::plan::DevicePlan;
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
+pub(super) use self::program::program;
+pub(super) use self::rules::Rules;
+pub(super) use self::wall::{Barrier, barrier, legacy};
 use super::{Context, PlanError, text};
 
 /// The devices of every container: specification, config-linux.md, "Default Devices". The console and ptmx come with
@@ -67,35 +74,4 @@ fn device(device: &LinuxDevice) -> Result<DevicePlan, PlanError> {
         uid: device.uid().unwrap_or(0),
         gid: device.gid().unwrap_or(0),
     })
-}
-
-/// Whether devices that aren't listed are denied, as they are when nothing is said. The wall denies all of them, which
-/// is what rules that begin by denying everything ask for; what they allow beyond the listed devices is allowed to be
-/// made, but not to be opened. Rules that end by allowing everything ask for no wall. Others, which deny some devices
-/// or some accesses, would need a devices cgroup.
-pub(super) fn wall(linux: &Linux) -> Result<bool, PlanError> {
-    let rules = linux.resources().as_ref().and_then(|resources| resources.devices().as_deref());
-    let Some(rules) = rules.filter(|rules| !rules.is_empty()) else { return Ok(true) };
-    let Some(all) = rules.iter().rposition(is_all) else { return Err(partial()) };
-    let rest = &rules[all + 1..];
-    match (rules[all].allow(), rest.iter().all(LinuxDeviceCgroup::allow)) {
-        (false, true) => Ok(true),
-        (true, _) if rest.is_empty() => Ok(false),
-        _ => Err(partial()),
-    }
-}
-
-fn partial() -> PlanError {
-    let reason = "devices are denied all at once or not at all: begin with a rule that denies `a *:* rwm`";
-    PlanError::unsupported("linux.resources.devices", reason)
-}
-
-fn is_all(rule: &LinuxDeviceCgroup) -> bool {
-    let any = |number: Option<i64>| number.is_none_or(|number| number < 0);
-    let kind = matches!(rule.typ(), None | Some(LinuxDeviceType::A));
-    let access = rule
-        .access()
-        .as_deref()
-        .is_none_or(|access| access.is_empty() || "rwm".chars().all(|c| access.contains(c)));
-    kind && any(rule.major()) && any(rule.minor()) && access
 }
