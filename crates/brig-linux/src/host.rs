@@ -12,6 +12,24 @@ use crate::sys;
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// Where the supervisors are, beside the cgroups of their containers. No container's id.
 const SUPERVISORS: &str = "brig/supervisors";
+/// The hierarchies of v1 that there may be. `systemd` is one without a controller.
+const HIERARCHIES: [&str; 15] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "misc",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+    "rdma",
+    "systemd",
+];
 /// `statfs` of a v2 hierarchy (`linux/magic.h`).
 const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 /// A user namespace whose root can do something: security modules may give one without any powers.
@@ -120,6 +138,12 @@ impl Cgroups {
         let known = matches!(self.mode, CgroupMode::V1 | CgroupMode::Hybrid);
         let path = Path::new(CGROUP_ROOT).join(controller);
         (known && path.join("cgroup.procs").exists()).then_some(path)
+    }
+
+    /// The hierarchies of v1 in which this process may make cgroups, and their mounts.
+    pub(crate) fn writable_hierarchies(&self) -> Vec<(&'static str, PathBuf)> {
+        let mounted = HIERARCHIES.iter().filter_map(|name| Some((*name, self.legacy(name)?)));
+        mounted.filter(|(_, path)| self.legacy_writable && is_delegated(path)).collect()
     }
 
     /// The cgroups for supervisors: in the hierarchy by which a service manager ends sessions and services, and in the

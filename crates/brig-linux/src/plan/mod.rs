@@ -11,6 +11,7 @@
 //!      ─ hooks      programs of the host to run meanwhile
 //! ```
 
+mod cgroup_path;
 mod devices;
 mod hooks;
 mod input_output;
@@ -126,13 +127,16 @@ pub struct HostOptions<'a> {
     pub seccomp: Option<SeccompPlan>,
     /// Whether the caller runs the hooks that come after the program's start and after its end.
     pub late_hooks: bool,
+    /// Whether a container whose spec names a `cgroupsPath` gets a cgroup in every hierarchy of v1, without limits too, as
+    /// with runc: others read there what it uses. Without, it has cgroups where something was asked of them.
+    pub every_hierarchy: bool,
 }
 
 impl<'a> HostOptions<'a> {
     /// For a container of this id.
     pub fn new(host: &'a Host, id: &'a str) -> Self {
         let cgroup_parent = Path::new(resources::DEFAULT_PARENT);
-        Self { host, id, cgroup_parent, bundle: None, seccomp: None, late_hooks: false }
+        Self { host, id, cgroup_parent, bundle: None, seccomp: None, late_hooks: false, every_hierarchy: false }
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ use brig_runtime::plan::{CgroupPlan, IdMaps, MountKind, MountPlan};
 use oci_spec::runtime::{Linux, Mount};
 
 use super::namespaces::{CGROUP, IPC, NETWORK, PID, id_map};
-use super::{Context, PlanError, text};
+use super::{Context, PlanError, resources, text};
 use crate::host::CgroupMode;
 
 /// Of `linux/mount.h`, and not in every C library.
@@ -307,7 +307,7 @@ fn cgroup_mounts(
     }
     if own && context.namespaces.user.is_none() {
         plans.extend(cgroup.legacy.iter().map(|dir| {
-            new(format!("{target}/{}", dir.controller), "cgroup", vec![(dir.controller.clone(), None)])
+            new(format!("{target}/{}", dir.controller), "cgroup", resources::hierarchy_options(dir))
         }));
     }
     plans

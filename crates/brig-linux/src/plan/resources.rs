@@ -1,12 +1,12 @@
 //! Limits, as cgroups and their files.
 
 use std::borrow::Cow;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use brig_runtime::plan::{CgroupDir, CgroupPlan};
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{Context, PlanError, devices, input_output, text};
+use super::{Context, PlanError, cgroup_path, devices, input_output};
 use crate::host::{CgroupMode, Cgroups};
 
 /// Where containers' cgroups are when nobody says otherwise.
@@ -60,8 +60,8 @@ impl Wanted {
 /// The cgroups of a spec.
 pub(super) fn cgroups(context: &Context<'_>) -> Result<CgroupPlan, PlanError> {
     let path = context.linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty());
-    let name = match path {
-        Some(path) => relative(&path)?,
+    let name = match &path {
+        Some(path) => cgroup_path::below_root(path)?,
         None => context.options.cgroup_parent.join(context.options.id),
     };
     let cgroups = &context.options.host.cgroups;
@@ -74,7 +74,20 @@ pub(super) fn cgroups(context: &Context<'_>) -> Result<CgroupPlan, PlanError> {
     if let Some(rules) = &context.device_rules {
         put_devices(cgroups, &mut plan, &name, rules);
     }
+    if context.options.every_hierarchy && path.is_some() {
+        fill_hierarchies(cgroups, &mut plan, &name);
+    }
     Ok(plan)
+}
+
+/// A cgroup in the hierarchies of v1 that have none yet. Controllers that are mounted together have one directory under
+/// two names; making, entering and removing it twice changes nothing.
+fn fill_hierarchies(cgroups: &Cgroups, plan: &mut CgroupPlan, name: &Path) {
+    for (controller, parent) in cgroups.writable_hierarchies() {
+        if plan.legacy.iter().all(|dir| dir.controller != controller) {
+            plan.legacy.push(directory(&parent, name, controller));
+        }
+    }
 }
 
 /// The rules for devices: lines for v1, a program for v2.
@@ -86,21 +99,6 @@ fn put_devices(cgroups: &Cgroups, plan: &mut CgroupPlan, name: &Path, rules: &de
             plan.legacy.push(dir);
         }
         None => plan.devices = Some(devices::program(rules).into()),
-    }
-}
-
-/// `cgroupsPath`, below the directory in which cgroups can be made.
-fn relative(path: &Path) -> Result<PathBuf, PlanError> {
-    let field = "linux.cgroupsPath";
-    if path.as_os_str().as_encoded_bytes().iter().filter(|byte| **byte == b':').count() == 2 {
-        return Err(PlanError::unsupported(field, "systemd's units aren't made; give a path"));
-    }
-    let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
-    let name = path.strip_prefix("/").unwrap_or(path);
-    if inside && !name.as_os_str().is_empty() {
-        Ok(name.to_owned())
-    } else {
-        Err(PlanError::Invalid { field, value: text(path)?, reason: "isn't a path below the root" })
     }
 }
 
@@ -124,6 +122,17 @@ pub(crate) fn cgroup_plan(
         plan.legacy.push(directory(&parent, name, "freezer"));
     }
     Ok(plan)
+}
+
+/// What the hierarchy of a v1 cgroup is mounted with: all of its controllers, where several are mounted together
+/// (`cpu` is a link to `cpu,cpuacct` then), or its name.
+pub(super) fn hierarchy_options(dir: &CgroupDir) -> Vec<(String, Option<String>)> {
+    if dir.controller == "systemd" {
+        return vec![("none".to_owned(), None), ("name".to_owned(), Some("systemd".to_owned()))];
+    }
+    let place = dir.parent.canonicalize().unwrap_or_default();
+    let together = place.file_name().and_then(|name| name.to_str()).filter(|name| name.contains(','));
+    together.unwrap_or(&dir.controller).split(',').map(|controller| (controller.to_owned(), None)).collect()
 }
 
 fn directory(parent: &Path, name: &Path, controller: &str) -> CgroupDir {

@@ -48,7 +48,7 @@ fn what_can_t_be_given_is_an_error_that_names_it() {
         ("/hooks", json!({"poststop": [{"path": "/bin/true"}]}), "hooks"),
         ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
         ("/linux/mountLabel", json!("system_u:x"), "linux.mountLabel"),
-        ("/linux/cgroupsPath", json!("system.slice:brig:x"), "linux.cgroupsPath"),
+        ("/linux/cgroupsPath", json!("system:brig:x"), "linux.cgroupsPath"),
         ("/linux/cgroupsPath", json!("/a/../../b"), "linux.cgroupsPath"),
         ("/linux/rootfsPropagation", json!("rnothing"), "linux.rootfsPropagation"),
         ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use brig_linux::{CgroupMode, PlanError};
+use brig_linux::{CgroupMode, HostOptions, PlanError, plan_linux};
 use brig_runtime::ExitReason;
 use brig_runtime::protocol::{Request, Response};
+use oci_spec::runtime::{Capability, Spec};
 
 use super::support::{Machine, machine, script_options};
 
@@ -120,4 +121,76 @@ fn the_oom_killer_is_kept_away_where_the_kernel_can() {
     json["linux"]["resources"]["memory"] = serde_json::json!({ "limit": 50 << 20, "disableOOMKiller": true });
     let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
     assert_eq!(outcome.stdout, "oom_kill_disable 1\n", "{outcome:?}");
+}
+
+/// A spec whose cgroup is named.
+fn with_path(machine: &Machine, script: &str, path: &str) -> Spec {
+    let mut json = serde_json::to_value(machine.spec(&script_options(script))).unwrap();
+    json["linux"]["cgroupsPath"] = serde_json::json!(path);
+    serde_json::from_value(json).unwrap()
+}
+
+#[test]
+fn a_name_of_systemd_s_is_a_directory() {
+    let Some(machine) = machine() else { return };
+    let id = machine.id();
+    let spec = with_path(&machine, "true", &format!("-.slice:brig:{id}"));
+    let plan = machine.plan(&spec).unwrap();
+    if plan.cgroup.directories().is_empty() {
+        eprintln!("skipped: no cgroup can be made here");
+        return;
+    }
+    let name = format!("brig-{id}.scope");
+    assert!(plan.cgroup.directories().iter().all(|dir| dir.ends_with(&name)), "{plan:?}");
+    assert_eq!(machine.start(plan).unwrap().outcome().status.code, 0);
+}
+
+#[test]
+fn a_named_cgroup_may_be_in_every_hierarchy() {
+    let Some(machine) = machine() else { return };
+    let path = format!("/{}", machine.id());
+    let spec = with_path(&machine, "cat /proc/self/cgroup; ls /sys/fs/cgroup", &path);
+    let mut options = HostOptions::new(&machine.host, "id");
+    let few = plan_linux(&spec, &machine.overlay(), &options).unwrap().cgroup.legacy.len();
+    options.every_hierarchy = true;
+    let plan = plan_linux(&spec, &machine.overlay(), &options).unwrap();
+    if plan.cgroup.legacy.len() == few {
+        eprintln!("skipped: needs cgroup v1");
+        return;
+    }
+    let controllers: Vec<String> = plan.cgroup.legacy.iter().map(|dir| dir.controller.clone()).collect();
+    let outcome = machine.start(plan).unwrap().outcome();
+    for controller in &controllers {
+        assert!(outcome.stdout.lines().any(|line| line == controller), "{controller}: {outcome:?}");
+    }
+    // In its cgroup namespace it is at the root of each.
+    let groups = outcome.stdout.lines().filter(|line| line.contains(':'));
+    assert!(groups.clone().count() >= controllers.len());
+    assert!(groups.clone().all(|line| line.ends_with(":/")), "{outcome:?}");
+}
+
+#[test]
+fn cgroups_that_a_container_has_made_go_with_it() {
+    let Some(mut machine) = machine() else { return };
+    if machine.host.cgroups.unified.is_none() {
+        eprintln!("skipped: needs cgroup v2");
+        return;
+    }
+    let script = |name: &str| {
+        format!(
+            "mount -t cgroup2 none /tmp && mkdir -p /tmp/a/b /tmp/c && {{ sleep 100 & }} && \
+            echo $! > /tmp/a/b/cgroup.procs && echo {name}"
+        )
+    };
+    let mut options = script_options(&script("v2"));
+    options.add_capabilities = vec![Capability::SysAdmin];
+    // The rules for devices in a program, so that there is no other cgroup.
+    let legacy = std::mem::replace(&mut machine.host.cgroups.legacy_writable, false);
+    assert_eq!(machine.run(&options).stdout, "v2\n");
+    machine.host.cgroups.legacy_writable = legacy;
+    if !legacy || machine.host.cgroups.legacy("devices").is_none() {
+        return;
+    }
+    options.args[2] = script("v1").replace("cgroup2 none", "cgroup -o devices none");
+    assert_eq!(machine.run(&options).stdout, "v1\n");
 }

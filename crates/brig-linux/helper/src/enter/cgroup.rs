@@ -21,6 +21,9 @@ pub(super) const LATER: u32 = libc::CLONE_NEWCGROUP.cast_unsigned();
 /// uninterruptible sleep; removing waits for killed ones.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How deep a container's own cgroups are followed.
+const MAX_DEPTH: usize = 64;
+
 /// The cgroups, open.
 #[derive(Debug)]
 pub(super) struct Made {
@@ -208,11 +211,30 @@ fn remove_one(dir: &CgroupDir) -> Result<(), Failure> {
     loop {
         match rustix::fs::unlinkat(rustix::fs::CWD, &path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::BUSY) if Instant::now() < end => kill_all(&path)?,
+            Err(Errno::BUSY) if Instant::now() < end => empty(&path, 0)?,
             Err(errno) => return Err(errno).on(path),
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Kills everything in a cgroup, and removes those that the container has made in it. What is still busy is left to the
+/// next time.
+fn empty(path: &Path, depth: usize) -> Result<(), Failure> {
+    kill_all(path)?;
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.on(path)?,
+    };
+    for entry in entries {
+        let entry = entry.on(path)?;
+        if entry.file_type().on(path)?.is_dir() && depth < MAX_DEPTH {
+            empty(&entry.path(), depth + 1)?;
+            // Its processes may be about to end.
+            let _ = rustix::fs::unlinkat(rustix::fs::CWD, &entry.path(), AtFlags::REMOVEDIR);
+        }
+    }
+    Ok(())
 }
 
 /// Kills everything in a cgroup: at once where the kernel can (v2), else one by one; the caller comes back until
