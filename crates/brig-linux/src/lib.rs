@@ -13,6 +13,7 @@
 //! - [`Helper`]: the small static program that enters the container, embedded here and executed from where no container
 //!   can write to it. No Rust runs after `fork` in the caller, which may have threads and gigabytes.
 //! - [`bundle`]: containers as runc has them, without a supervisor.
+//! - [`cgroup_stats`]: what a container uses, and [`cgroup_pids`]: who is in it.
 //! - [`seccomp`]: policies compiled to filters.
 
 pub mod bundle;
@@ -27,6 +28,7 @@ mod init;
 mod plan;
 pub mod probe;
 pub mod seccomp;
+mod stats;
 mod sys;
 mod update;
 
@@ -42,4 +44,8 @@ pub use helper::{Helper, HelperError, Spawned};
 pub use host::{CgroupMode, Cgroups, Host};
 pub use init::put_init_before;
 pub use plan::{HostOptions, PlanError, plan_linux};
+pub use stats::{
+    Blkio, BlkioEntry, CgroupStats, Cpu, CpuSet, CpuUsage, HugeTlb, IntelRdt, Memory, MemoryEntry, Pids,
+    Pressure, PressureData, StatsError, Throttling, cgroup_pids, cgroup_stats,
+};
 pub use update::{CgroupUpdate, UpdateError, plan_update, set_limits};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use brig_linux::{CgroupMode, HostOptions, PlanError, plan_linux};
+use brig_linux::{CgroupMode, HostOptions, PlanError, StatsError, cgroup_pids, cgroup_stats, plan_linux};
 use brig_runtime::ExitReason;
 use brig_runtime::protocol::{Request, Response};
 use oci_spec::runtime::{Capability, Spec};
@@ -193,4 +193,33 @@ fn cgroups_that_a_container_has_made_go_with_it() {
     }
     options.args[2] = script("v1").replace("cgroup2 none", "cgroup -o devices none");
     assert_eq!(machine.run(&options).stdout, "v1\n");
+}
+
+#[test]
+fn what_a_container_uses_is_counted() {
+    let Some(machine) = machine() else { return };
+    let path = format!("/{}", machine.id());
+    let script = "sleep 100 & i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo up; read x";
+    let mut options = HostOptions::new(&machine.host, "id");
+    options.every_hierarchy = true;
+    let plan = plan_linux(&with_path(&machine, script, &path), &machine.overlay(), &options).unwrap();
+    let dirs = plan.cgroup.directories();
+    if dirs.is_empty() {
+        eprintln!("skipped: no cgroup can be made here");
+        return;
+    }
+    let mut running = machine.start_with(plan, |supervisor| supervisor.stdin_open = true).unwrap();
+    assert_eq!(running.line(), "up");
+    let stats = cgroup_stats(&dirs).unwrap();
+    assert!(stats.cpu.usage.total > 1_000_000, "{stats:?}");
+    assert_eq!(stats.pids.current, 2, "{stats:?}");
+    if allowed(&machine, "memory") {
+        assert!(stats.memory.usage.usage > 0 && !stats.memory.raw.is_empty(), "{stats:?}");
+    }
+    let pids = cgroup_pids(&dirs).unwrap();
+    assert_eq!(pids.len(), 2);
+    assert!(pids.contains(&running.spawned.payload.pid.unsigned_abs()), "{pids:?}");
+    running.type_in("x\n");
+    running.outcome();
+    assert!(matches!(cgroup_stats(&dirs), Err(StatsError::NoCgroup)));
 }
