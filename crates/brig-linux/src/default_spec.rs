@@ -266,14 +266,15 @@ fn mount(target: &str, typ: &str, options: &[&str]) -> Mount {
 }
 
 fn bind(bind: &Bind) -> Mount {
-    let access = if bind.read_only { "rro" } else { "rw" };
     let propagation = bind.propagation.as_deref().unwrap_or("rprivate");
+    // What can't be written on the host can't be written here, whatever is asked for.
+    let options = ["rbind", propagation].into_iter().chain(bind.read_only.then_some("rro"));
     let mut mount = Mount::default();
     mount
         .set_destination(bind.target.clone())
         .set_typ(Some("bind".to_owned()))
         .set_source(Some(bind.source.clone()))
-        .set_options(Some(["rbind", propagation, access].map(str::to_owned).to_vec()));
+        .set_options(Some(options.map(str::to_owned).collect()));
     mount
 }
 
@@ -287,13 +288,19 @@ fn linux(options: &ContainerOptions, host: &Host) -> Linux {
         .set_seccomp(seccomp(options, host))
         .set_cgroups_path(None)
         .set_devices(None)
-        .set_rootfs_propagation(None)
+        .set_rootfs_propagation(shares_with_host(options).then(|| "shared".to_owned()))
         .set_sysctl(None)
         .set_mount_label(None)
         .set_intel_rdt(None)
         .set_uid_mappings(None)
         .set_gid_mappings(None);
     linux
+}
+
+/// docker's word for a container whose mounts the host may hear of, where a bind mount asks for it.
+fn shares_with_host(options: &ContainerOptions) -> bool {
+    let shared = |bind: &Bind| matches!(bind.propagation.as_deref(), Some("shared" | "rshared"));
+    options.binds.iter().any(shared)
 }
 
 fn namespaces(options: &ContainerOptions, host: &Host) -> Vec<LinuxNamespace> {

@@ -212,15 +212,7 @@ fn mount(target: &str, what: MountKind, writable: bool) -> Result<MountPlan, Pla
         return Err(PlanError::Invalid { field: "grant", value, reason: "isn't absolute" });
     }
     let set = GRANT | libc::MOUNT_ATTR_NOEXEC | if writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
-    Ok(MountPlan {
-        target: target.to_owned(),
-        what,
-        set,
-        set_top: 0,
-        clear: 0,
-        recursive: true,
-        propagation: 0,
-    })
+    Ok(MountPlan { set, recursive: true, ..MountPlan::new(target.to_owned(), what) })
 }
 
 fn landlock(engine: &EngineProcess, mounts: &[MountPlan]) -> LandlockPlan {

@@ -293,11 +293,31 @@ pub struct MountPlan {
     pub clear: u64,
     /// Whether the bits concern the mounts below it too.
     pub recursive: bool,
-    /// The propagation: `MS_PRIVATE`, …, or 0 for that of the root.
+    /// The propagation: `MS_PRIVATE`, …, or 0 for that of the root; `MS_SLAVE` and `MS_SHARED` go together. With
+    /// `MS_REC` it concerns the mounts below it too.
     pub propagation: u32,
+    /// More `MOUNT_ATTR_*` bits to clear, of the mount alone.
+    pub clear_top: u64,
+    /// Whether the new file system begins with a copy of what is in its place.
+    pub copy_up: bool,
 }
 
 impl MountPlan {
+    /// A mount without any attributes.
+    pub fn new(target: String, what: MountKind) -> Self {
+        Self {
+            target,
+            what,
+            set: 0,
+            set_top: 0,
+            clear: 0,
+            recursive: false,
+            propagation: 0,
+            clear_top: 0,
+            copy_up: false,
+        }
+    }
+
     /// Where it can't be written, what is mounted below it can.
     pub fn let_below_be_written(&mut self) {
         self.set_top |= self.set & libc::MOUNT_ATTR_RDONLY;
@@ -341,6 +361,11 @@ pub enum MountKind {
         place: PathBuf,
         /// Which.
         path: String,
+    },
+    /// No mount: what is mounted in this place becomes another.
+    Change {
+        /// What its file system is told, each with a value or without.
+        options: Vec<(String, Option<String>)>,
     },
 }
 

@@ -15,6 +15,7 @@ mod cgroup_path;
 mod devices;
 mod hooks;
 mod input_output;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;

@@ -5,131 +5,10 @@ use std::path::{Path, PathBuf};
 use brig_runtime::plan::{CgroupPlan, IdMaps, MountKind, MountPlan};
 use oci_spec::runtime::{Linux, Mount};
 
+use super::mount_options::{Attributes, Options, propagation};
 use super::namespaces::{CGROUP, IPC, NETWORK, PID, id_map};
 use super::{Context, PlanError, resources, text};
 use crate::host::CgroupMode;
-
-/// Of `linux/mount.h`, and not in every C library.
-const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
-/// What an option without an argument does to the mount.
-const FLAGS: [(&str, Change); 19] = [
-    ("ro", Change::Set(libc::MOUNT_ATTR_RDONLY)),
-    ("rw", Change::Clear(libc::MOUNT_ATTR_RDONLY)),
-    ("nosuid", Change::Set(libc::MOUNT_ATTR_NOSUID)),
-    ("suid", Change::Clear(libc::MOUNT_ATTR_NOSUID)),
-    ("nodev", Change::Set(libc::MOUNT_ATTR_NODEV)),
-    ("dev", Change::Clear(libc::MOUNT_ATTR_NODEV)),
-    ("noexec", Change::Set(libc::MOUNT_ATTR_NOEXEC)),
-    ("exec", Change::Clear(libc::MOUNT_ATTR_NOEXEC)),
-    ("nodiratime", Change::Set(libc::MOUNT_ATTR_NODIRATIME)),
-    ("diratime", Change::Clear(libc::MOUNT_ATTR_NODIRATIME)),
-    ("nosymfollow", Change::Set(ATTR_NOSYMFOLLOW)),
-    ("symfollow", Change::Clear(ATTR_NOSYMFOLLOW)),
-    ("noatime", Change::Time(libc::MOUNT_ATTR_NOATIME)),
-    ("atime", Change::Time(libc::MOUNT_ATTR_RELATIME)),
-    ("relatime", Change::Time(libc::MOUNT_ATTR_RELATIME)),
-    ("norelatime", Change::Time(libc::MOUNT_ATTR_STRICTATIME)),
-    ("strictatime", Change::Time(libc::MOUNT_ATTR_STRICTATIME)),
-    ("nostrictatime", Change::Time(libc::MOUNT_ATTR_RELATIME)),
-    ("defaults", Change::Nothing),
-];
-const PROPAGATIONS: [(&str, u64); 4] = [
-    ("private", libc::MS_PRIVATE),
-    ("slave", libc::MS_SLAVE),
-    ("shared", libc::MS_SHARED),
-    ("unbindable", libc::MS_UNBINDABLE),
-];
-
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Set(u64),
-    Clear(u64),
-    /// One of the access time modes.
-    Time(u64),
-    Nothing,
-}
-
-/// Options, read.
-#[derive(Clone, Debug, Default)]
-struct Options {
-    set: u64,
-    clear: u64,
-    recursive: bool,
-    bind: bool,
-    idmap: bool,
-    propagation: u32,
-    data: Vec<(String, Option<String>)>,
-}
-
-impl Options {
-    fn parse(target: &str, options: &[String]) -> Result<Self, PlanError> {
-        let mut parsed = Self::default();
-        for option in options {
-            parsed.add(target, option)?;
-        }
-        Ok(parsed)
-    }
-
-    fn add(&mut self, target: &str, option: &str) -> Result<(), PlanError> {
-        let (plain, all) = match option.strip_prefix('r') {
-            Some(rest) if is_recursive_form(rest) => (rest, true),
-            _ => (option, false),
-        };
-        if let Some((_, change)) = FLAGS.iter().find(|(name, _)| *name == plain) {
-            self.change(*change);
-            self.recursive |= all;
-        } else if let Some((_, flag)) = PROPAGATIONS.iter().find(|(name, _)| *name == plain) {
-            self.propagate(target, *flag, all)?;
-        } else if plain == "bind" {
-            self.bind = true;
-            self.recursive |= all;
-        } else if option == "idmap" || option == "ridmap" {
-            self.idmap = true;
-            self.recursive |= option == "ridmap";
-        } else if option == "tmpcopyup" {
-            return Err(PlanError::unsupported(
-                format!("mounts `{target}`"),
-                format!("`{option}` isn't supported"),
-            ));
-        } else {
-            self.data.push(match option.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                None => (option.to_owned(), None),
-            });
-        }
-        Ok(())
-    }
-
-    fn change(&mut self, change: Change) {
-        match change {
-            Change::Set(bits) => (self.set, self.clear) = (self.set | bits, self.clear & !bits),
-            Change::Clear(bits) => (self.set, self.clear) = (self.set & !bits, self.clear | bits),
-            Change::Time(mode) => {
-                self.set = self.set & !libc::MOUNT_ATTR__ATIME | mode;
-                self.clear |= libc::MOUNT_ATTR__ATIME;
-            }
-            Change::Nothing => {}
-        }
-    }
-
-    fn propagate(&mut self, target: &str, flag: u64, all: bool) -> Result<(), PlanError> {
-        if flag == libc::MS_SHARED {
-            let reason = "what a container mounts isn't shown to the host; use `private` or `slave`";
-            return Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
-        }
-        let flag = flag | if all { libc::MS_REC } else { 0 };
-        // Flags of mount(2) are 32 bits wide.
-        self.propagation = u32::try_from(flag).unwrap_or(0);
-        Ok(())
-    }
-}
-
-/// `rbind`, `rro`, `rprivate`, …; `ro`, `rw` and `relatime` begin with the same letter.
-fn is_recursive_form(rest: &str) -> bool {
-    rest == "bind"
-        || PROPAGATIONS.iter().any(|(name, _)| *name == rest)
-        || FLAGS.iter().any(|(name, _)| *name == rest && *name != "defaults")
-}
 
 /// The mounts of a spec.
 pub(super) fn mounts(context: &Context<'_>, cgroup: &CgroupPlan) -> Result<Vec<MountPlan>, PlanError> {
@@ -160,31 +39,59 @@ fn plan(
     mut options: Options,
 ) -> Result<MountPlan, PlanError> {
     let source = mount.source().as_deref();
-    let what = if options.bind || typ == Some("bind") {
+    let bind = options.bind || typ == Some("bind");
+    if bind || options.remount && typ.is_none() {
+        options.ignore_file_system();
         if let Some((option, _)) = options.data.first() {
-            let reason = format!("the option `{option}` means nothing for a bind mount");
-            return Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
+            return Err(refused(&target, format!("the option `{option}` means nothing for a bind mount")));
         }
+    }
+    if options.copy_up && (bind || options.remount || typ != Some("tmpfs")) {
+        return Err(refused(&target, "`tmpcopyup` is for a new tmpfs"));
+    }
+    let what = if options.remount {
+        MountKind::Change { options: std::mem::take(&mut options.data) }
+    } else if bind {
         let source = source.ok_or(PlanError::Missing { field: "mounts[].source" })?;
         let source = context.options.resolve(source);
         match ids(context, mount, &target, &options)? {
             Some(ids) => MountKind::Mapped { source, recursive: options.recursive, ids },
-            None => bind(context, source, &mut options),
+            None => bind_of(context, source, &mut options),
         }
     } else {
         if options.idmap || mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            let reason = "ids are mapped in bind mounts only";
-            return Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
+            return Err(refused(&target, "ids are mapped in bind mounts only"));
         }
         let typ = typ.ok_or(PlanError::Missing { field: "mounts[].type" })?;
         new(context, typ, &mut options)
     };
     wall(context, &target, &what, &mut options);
-    if matches!(what, MountKind::New { .. }) {
-        options.clear = 0;
+    Ok(with_attributes(target, what, &options))
+}
+
+fn refused(target: &str, reason: impl Into<String>) -> PlanError {
+    PlanError::unsupported(format!("mounts `{target}`"), reason)
+}
+
+/// The attributes of the mount, and of those below it where there can be some.
+fn with_attributes(target: String, what: MountKind, options: &Options) -> MountPlan {
+    let recursive = match &what {
+        MountKind::Bind { recursive, .. } | MountKind::Mapped { recursive, .. } => *recursive,
+        _ => false,
+    };
+    let (all, top) = if recursive { options.of_tree() } else { (options.of_one(), Attributes::default()) };
+    let clear = if matches!(what, MountKind::New { .. }) { 0 } else { all.clear };
+    MountPlan {
+        target,
+        what,
+        set: all.set,
+        set_top: top.set,
+        clear,
+        recursive,
+        propagation: options.propagation,
+        clear_top: top.clear,
+        copy_up: options.copy_up,
     }
-    let Options { set, clear, recursive, propagation, .. } = options;
-    Ok(MountPlan { target, what, set, set_top: 0, clear, recursive, propagation })
 }
 
 /// The ids of a bind mount's own: those that it says, or with `idmap` alone the container's.
@@ -194,7 +101,7 @@ fn ids(
     target: &str,
     options: &Options,
 ) -> Result<Option<IdMaps>, PlanError> {
-    let failed = |reason: &str| Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
+    let failed = |reason: &str| Err(refused(target, reason));
     let ids = match (mount.uid_mappings(), mount.gid_mappings()) {
         (Some(uids), Some(gids)) => {
             let [uids, gids] = [uids, gids].map(|maps| maps.iter().map(id_map).collect());
@@ -213,9 +120,13 @@ fn ids(
     Ok(Some(ids))
 }
 
-fn bind(context: &Context<'_>, source: PathBuf, options: &mut Options) -> MountKind {
-    // In a user namespace a mount can't be taken without those below it, which may hide something.
-    options.recursive |= context.namespaces.user.is_some();
+fn bind_of(context: &Context<'_>, source: PathBuf, options: &mut Options) -> MountKind {
+    // In a user namespace a mount can't be taken without those below it, which may hide something. They become what it
+    // becomes.
+    if context.namespaces.user.is_some() && !options.recursive {
+        options.recursive = true;
+        options.all = options.of_one();
+    }
     MountKind::Bind { source, recursive: options.recursive }
 }
 
@@ -230,7 +141,7 @@ fn new(context: &Context<'_>, typ: &str, options: &mut Options) -> MountKind {
         _ => None,
     };
     if let Some(path) = instead {
-        options.recursive = true;
+        options.all = options.of_one();
         return MountKind::Bind { source: path.into(), recursive: true };
     }
     let mut data = std::mem::take(&mut options.data);
@@ -249,10 +160,11 @@ fn is_mapped(context: &Context<'_>, gid: Option<&str>) -> bool {
 
 /// The wall around devices: nowhere but where the spec says `dev`, and in `/dev` once its files are made.
 fn wall(context: &Context<'_>, target: &str, what: &MountKind, options: &mut Options) {
-    let asked = options.clear & libc::MOUNT_ATTR_NODEV != 0;
+    let asked = options.of_one().clear & libc::MOUNT_ATTR_NODEV != 0;
     let devpts = matches!(what, MountKind::New { fs_type, .. } if fs_type == "devpts");
-    if context.device_wall && !asked && !devpts && !is_dev(target) {
-        options.set |= libc::MOUNT_ATTR_NODEV;
+    let old = matches!(what, MountKind::Change { .. });
+    if context.device_wall && !asked && !devpts && !old && !is_dev(target) {
+        options.all.set |= libc::MOUNT_ATTR_NODEV;
     }
 }
 
@@ -291,10 +203,10 @@ fn cgroup_mounts(
 ) -> Vec<MountPlan> {
     let own = context.namespaces.makes(CGROUP);
     let cgroups = &context.options.host.cgroups;
-    let attributes = options.set;
+    let attributes = options.of_one().set;
     let new = |target: String, fs_type: &str, data: Vec<(String, Option<String>)>| {
         let what = MountKind::New { fs_type: fs_type.to_owned(), options: data };
-        MountPlan { target, what, set: attributes, set_top: 0, clear: 0, recursive: false, propagation: 0 }
+        MountPlan { set: attributes, ..MountPlan::new(target, what) }
     };
     if cgroups.mode == CgroupMode::V2 && own {
         return vec![new(target.to_owned(), "cgroup2", Vec::new())];
@@ -318,18 +230,11 @@ pub(super) fn root_propagation(linux: &Linux) -> Result<u32, PlanError> {
     let Some(word) = linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty()) else {
         return Ok(0);
     };
-    let (plain, all) = word.strip_prefix('r').map_or((word, false), |rest| (rest, true));
-    let found = PROPAGATIONS.iter().find(|(name, _)| *name == plain);
-    let Some((_, flag)) = found else {
-        let value = word.to_owned();
-        return Err(PlanError::Invalid {
-            field: "linux.rootfsPropagation",
-            value,
-            reason: "is no propagation",
-        });
-    };
-    let flag = flag | if all { libc::MS_REC } else { 0 };
-    Ok(u32::try_from(flag).unwrap_or(0))
+    propagation(word).ok_or_else(|| PlanError::Invalid {
+        field: "linux.rootfsPropagation",
+        value: word.to_owned(),
+        reason: "is no propagation",
+    })
 }
 
 /// The words that options may be, for those who ask what is understood.

@@ -8,7 +8,7 @@ use brig_linux::Bind;
 use brig_runtime::plan::RootFs;
 use oci_spec::runtime::Mount;
 
-use super::support::{machine, script_options};
+use super::support::{Machine, host, in_own_namespaces, machine, script_options};
 
 #[test]
 fn directories_and_files_of_the_host_come_in() {
@@ -157,4 +157,159 @@ fn ids_of_a_mount_that_mean_nothing_are_refused() {
             machine.plan(&serde_json::from_value(with_mount(&spec, &source, extra)).unwrap()).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+/// A spec with these mounts: where, type, source, options.
+fn spec_with(machine: &Machine, script: &str, mounts: &[(&str, &str, &str, &[&str])]) -> serde_json::Value {
+    let mut json = serde_json::to_value(machine.spec(&script_options(script))).unwrap();
+    for (target, typ, source, options) in mounts {
+        json["mounts"].as_array_mut().unwrap().push(serde_json::json!({
+            "destination": target, "type": typ, "source": source, "options": options,
+        }));
+    }
+    json
+}
+
+#[test]
+fn a_tmpfs_can_begin_with_what_the_image_has() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(machine) = machine() else { return };
+    let secret = machine.dir.path().join("secret");
+    fs::write(&secret, "secret\n").unwrap();
+    let image = machine.lower().join("var/lib/thing");
+    fs::create_dir_all(image.join("below")).unwrap();
+    fs::write(image.join("below/file"), "of the image\n").unwrap();
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o750)).unwrap();
+    symlink(&secret, image.join("link")).unwrap();
+    // A link on the way stays in the image.
+    symlink("/var/lib", machine.lower().join("way")).unwrap();
+    let script = "cd /var/lib/thing; cat below/file; stat -c %a .; readlink link; cat link 2>/dev/null; \
+                  echo more > more 2>/dev/null || echo read-only; stat -f -c %T .";
+    let spec = |size, more| {
+        let options: &[&str] = &["tmpcopyup", size, more];
+        spec_with(&machine, script, &[("/way/thing", "tmpfs", "tmpfs", options)])
+    };
+    let outcome = machine.run_spec(&serde_json::from_value(spec("size=1m", "ro")).unwrap());
+    let expected = format!("of the image\n750\n{}\nread-only\ntmpfs\n", secret.display());
+    assert_eq!(outcome.stdout, expected, "{outcome:?}");
+    let outcome = machine.run_spec(&serde_json::from_value(spec("mode=711", "rw")).unwrap());
+    assert!(outcome.stdout.contains("\n711\n"), "{outcome:?}");
+    assert!(!outcome.stdout.contains("read-only"), "{outcome:?}");
+    fs::write(image.join("large"), vec![1; 2 << 20]).unwrap();
+    let failure = machine.failure(&serde_json::from_value(spec("size=1m", "rw")).unwrap());
+    assert_eq!(failure.errno, 28, "{failure:?}");
+}
+
+/// A directory of the host that is a shared mount, in a mount namespace of this test's own.
+fn shared_tree(machine: &Machine) -> String {
+    let tree = machine.directory("tree").to_str().unwrap().to_owned();
+    for name in ["host", "container"] {
+        fs::create_dir(Path::new(&tree).join(name)).unwrap();
+    }
+    host(&["mount", "--bind", &tree, &tree]);
+    host(&["mount", "--make-shared", &tree]);
+    tree
+}
+
+fn is_mounted(path: &str) -> bool {
+    fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {path} "))
+}
+
+#[test]
+fn shared_mounts_are_heard_of_as_far_as_the_root_s_propagation_says() {
+    let name = "mounts::shared_mounts_are_heard_of_as_far_as_the_root_s_propagation_says";
+    if !in_own_namespaces(name, &["-m", "--propagation", "private"]) {
+        return;
+    }
+    let Some(machine) = machine() else { return };
+    let tree = shared_tree(&machine);
+    let script = "echo up; read x; ls /data/host; mount -t tmpfs none /data/container && echo mounted; \
+                  touch /data/container/made; echo done; read x";
+    // What the container mounts is seen by the host only where its whole root is shared.
+    for (root, option, heard, told) in [
+        (None, "rprivate", false, false),
+        (None, "rslave", true, false),
+        (None, "rshared", true, false),
+        (Some("rslave"), "rshared", true, false),
+        (Some("unbindable"), "shared", true, false),
+        (Some("shared"), "rshared", true, true),
+        (Some("rshared"), "shared", true, true),
+    ] {
+        let mut json = spec_with(&machine, script, &[("/data", "bind", &tree, &["rbind", option])]);
+        if let Some(root) = root {
+            json["linux"]["rootfsPropagation"] = root.into();
+        }
+        for set in ["bounding", "effective", "permitted"] {
+            json["process"]["capabilities"][set].as_array_mut().unwrap().push("CAP_SYS_ADMIN".into());
+        }
+        json["linux"]["seccomp"] = serde_json::Value::Null;
+        let plan = machine.plan(&serde_json::from_value(json).unwrap()).unwrap();
+        let mut running = machine.start_with(plan, |supervisor| supervisor.stdin_open = true).unwrap();
+        assert_eq!(running.line(), "up");
+        let inside = format!("{tree}/host");
+        host(&["mount", "-t", "tmpfs", "none", &inside]);
+        fs::write(format!("{inside}/file"), "").unwrap();
+        running.type_in("\n");
+        let mut lines = vec![running.line()];
+        while lines.last().unwrap() != "done" {
+            lines.push(running.line());
+        }
+        let expected: &[&str] = if heard { &["file", "mounted", "done"] } else { &["mounted", "done"] };
+        assert_eq!(lines, expected, "{root:?} {option}");
+        let container = format!("{tree}/container");
+        assert_eq!(is_mounted(&container), told, "{root:?} {option}");
+        running.type_in("\n");
+        assert_eq!(running.outcome().status.code, 0);
+        if told {
+            host(&["umount", &container]);
+        }
+        assert!(!is_mounted(&container), "{root:?} {option}");
+        host(&["umount", &inside]);
+    }
+    host(&["umount", &tree]);
+}
+
+#[test]
+fn attributes_reach_the_mounts_below_when_they_say_so() {
+    let name = "mounts::attributes_reach_the_mounts_below_when_they_say_so";
+    if !in_own_namespaces(name, &["-m", "--propagation", "private"]) {
+        return;
+    }
+    let Some(machine) = machine() else { return };
+    let tree = shared_tree(&machine);
+    host(&["mount", "-t", "tmpfs", "none", &format!("{tree}/host")]);
+    let script = "while read a b c d target options rest; do
+                      case $target in /data*) echo $target $options;; esac
+                  done < /proc/self/mountinfo";
+    for (options, expected) in [
+        (&["rbind", "ro", "noexec"][..], "/data ro,nodev,noexec,relatime\n/data/host rw,nodev,relatime\n"),
+        (&["rbind", "rro"], "/data ro,nodev,relatime\n/data/host ro,nodev,relatime\n"),
+        (
+            &["rbind", "rnosuid", "rnosymfollow", "nosuid"],
+            "/data rw,nosuid,nodev,relatime,nosymfollow\n/data/host rw,nosuid,nodev,relatime,nosymfollow\n",
+        ),
+        (&["bind", "rro"], "/data ro,nodev,relatime\n"),
+    ] {
+        let json = spec_with(&machine, script, &[("/data", "bind", &tree, options)]);
+        let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+        let seen = outcome.stdout.replace(",noatime", ",relatime");
+        assert_eq!(seen, expected, "{options:?} {outcome:?}");
+    }
+}
+
+#[test]
+fn a_mount_can_be_changed_by_a_later_one() {
+    let Some(machine) = machine() else { return };
+    let script = "grep ' /some ' /proc/self/mountinfo; df -k /some | tail -n 1";
+    let json = spec_with(
+        &machine,
+        script,
+        &[
+            ("/some", "tmpfs", "tmpfs", &["size=1m"]),
+            ("/some", "tmpfs", "tmpfs", &["remount", "noexec", "ro", "size=2m"]),
+        ],
+    );
+    let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+    assert!(outcome.stdout.contains("/some ro,nodev,noexec,relatime"), "{outcome:?}");
+    assert!(outcome.stdout.contains("size=2048k"), "{outcome:?}");
 }

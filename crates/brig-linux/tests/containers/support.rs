@@ -284,3 +284,33 @@ pub(crate) fn has_program(name: &str) -> bool {
     }
     found
 }
+
+/// Whether this is a process in namespaces of its own, of these kinds (`unshare(1)`'s words). If it isn't, the test of
+/// this name is run again by one that is.
+pub(crate) fn in_own_namespaces(test: &str, kinds: &[&str]) -> bool {
+    const MARK: &str = "BRIG_TEST_UNSHARED";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    if Host::probe().rootless || !has_program("unshare") {
+        eprintln!("skipped: needs root and unshare");
+        return false;
+    }
+    let output = Command::new("unshare")
+        .args(kinds)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", test])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
+    false
+}
+
+/// Runs a program of the host.
+pub(crate) fn host(command: &[&str]) {
+    let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}

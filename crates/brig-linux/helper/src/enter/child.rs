@@ -9,8 +9,8 @@ use super::failure::{Failure, On};
 use super::release::Release;
 use super::streams::EngineEnds;
 use super::{
-    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, release, rootfs, scheduling,
-    streams, sys, wire,
+    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, propagation, release, rootfs,
+    scheduling, streams, sys, wire,
 };
 
 /// A step: its name, as a verb phrase, and what it does.
@@ -25,7 +25,7 @@ pub(super) struct Entry<'a> {
     pub(super) io: ChildIo,
     pub(super) engine: Option<EngineEnds>,
     pub(super) cgroups: Vec<OwnedFd>,
-    /// Mounts that the supervisor has made: the place in the plan, and the mount.
+    /// Mounts that the supervisor has made, and those that the host shares: the place in the plan, and the mount.
     pub(super) mapped: Vec<(usize, OwnedFd)>,
     /// The root file system, once it is mounted.
     pub(super) root: Option<OwnedFd>,
@@ -60,6 +60,8 @@ pub(super) const STEPS: &[Step] = &[
     ("bring up the loopback interface", loopback),
     ("set the host name", hostname),
     ("set the OOM score", identity::oom_score),
+    // While they hear of each other.
+    ("open a shared mount", propagation::open_shared),
     // Before the first mount, or it would be seen by the host.
     ("make mounts private", rootfs::make_private),
     // While the host's files are in sight.

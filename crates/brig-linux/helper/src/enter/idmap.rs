@@ -6,12 +6,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use brig_runtime::plan::{IdMaps, MountKind, PayloadPlan};
-use rustix::io::Errno;
-
 use super::failure::{Failure, On};
 use super::sys::Cloned;
 use super::{mounts, reap, sys, wire, write_maps};
+use brig_runtime::plan::{IdMaps, MountKind, PayloadPlan};
 
 /// The mapped mounts of a plan, mounted nowhere yet, with their places among all mounts.
 pub(super) fn prepare(plan: &PayloadPlan) -> Result<Vec<(usize, OwnedFd)>, Failure> {
@@ -50,8 +48,8 @@ fn user_namespace(ids: &IdMaps) -> Result<File, Failure> {
     }
 }
 
-/// The one that was made for the mount of this number.
-pub(super) fn take(prepared: &mut Vec<(usize, OwnedFd)>, number: usize) -> Result<OwnedFd, Failure> {
-    let place = prepared.iter().position(|(made_for, _)| *made_for == number);
-    place.map(|place| prepared.swap_remove(place).1).ok_or_else(|| Failure::new(Errno::BADF))
+/// The one that was made for the mount of this number, if any was.
+pub(super) fn take(prepared: &mut Vec<(usize, OwnedFd)>, number: usize) -> Option<OwnedFd> {
+    let place = prepared.iter().position(|(made_for, _)| *made_for == number)?;
+    Some(prepared.swap_remove(place).1)
 }

@@ -14,6 +14,7 @@
 
 mod cgroup;
 mod child;
+mod copy_up;
 mod devices;
 pub(crate) mod failure;
 mod identity;
@@ -24,6 +25,7 @@ mod masks;
 mod mounts;
 pub(crate) mod place;
 mod program;
+mod propagation;
 mod release;
 mod rootfs;
 mod scheduling;

@@ -8,18 +8,20 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use brig_runtime::plan::{MountKind, MountPlan, PayloadPlan, RootFs};
+use brig_runtime::plan::{MountKind, MountPlan, RootFs};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick,
+    move_mount, open_tree, unmount,
 };
 
 use super::child::Entry;
 use super::failure::{Failure, On};
+use super::propagation::{self, Host, wants_host_events};
 use super::rootfs::{Opened, open_root};
-use super::{idmap, open_path, sys};
+use super::{copy_up, idmap, open_path, sys};
 
 /// What `statfs` says of a devpts (`linux/magic.h`).
 pub(super) const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
@@ -31,15 +33,14 @@ const MAX_ATTEMPTS: u32 = 64;
 
 /// Makes all mounts, in their order.
 pub(super) fn mount_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
-    let mut mapped = std::mem::take(&mut entry.mapped);
+    let mut made = std::mem::take(&mut entry.mapped);
     let root = entry.root()?;
     let slave = wants_host_events(entry.plan);
+    let host = Host { events: slave, shared: propagation::is_shared(entry.plan.propagation) };
     for (number, mount) in entry.plan.mounts.iter().enumerate() {
-        let mounted = match &mount.what {
-            MountKind::Mapped { .. } => {
-                idmap::take(&mut mapped, number).and_then(|made| mount_tree(root, mount, &made, slave))
-            }
-            _ => mount_one(root, mount, slave),
+        let mounted = match idmap::take(&mut made, number) {
+            Some(made) => mount_tree(root, mount, &made, Host { events: true, ..host }),
+            None => mount_one(root, mount, host),
         };
         mounted.on(&mount.target)?;
     }
@@ -47,50 +48,81 @@ pub(super) fn mount_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
 }
 
 /// Mounts a copy of a part of the host's tree.
-fn mount_tree(root: BorrowedFd<'_>, mount: &MountPlan, made: &OwnedFd, slave: bool) -> Result<(), Failure> {
+fn mount_tree(root: BorrowedFd<'_>, mount: &MountPlan, made: &OwnedFd, host: Host) -> Result<(), Failure> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(made)?.st_mode);
-    change_attributes(made, mount, slave)?;
+    change_attributes(made, mount, host)?;
     attach(made.as_fd(), target_of(root, mount, kind)?.as_fd())?;
     Ok(())
 }
 
-/// Whether what the host mounts later has to be seen in a mount of the container.
-pub(super) fn wants_host_events(plan: &PayloadPlan) -> bool {
-    let is_slave = |propagation: u32| u64::from(propagation) & libc::MS_SLAVE != 0;
-    is_slave(plan.propagation) || plan.mounts.iter().any(|mount| is_slave(mount.propagation))
-}
-
 /// Makes one mount.
-pub(super) fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, slave: bool) -> Result<(), Failure> {
+pub(super) fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, host: Host) -> Result<(), Failure> {
     let (made, kind) = match &mount.what {
-        MountKind::New { fs_type, options } => {
-            let attributes =
-                MountAttrFlags::from_bits_retain(u32::try_from(mount.set).map_err(|_| Errno::INVAL)?);
-            (new_file_system(fs_type, options, attributes)?, FileType::Directory)
-        }
+        MountKind::New { fs_type, options } => return mount_new(root, mount, fs_type, options),
+        MountKind::Change { options } => return change(root, mount, options, host),
         MountKind::Bind { source, recursive } => {
             let made = clone_tree(source, *recursive).on(source)?;
-            return mount_tree(root, mount, &made, slave);
+            return mount_tree(root, mount, &made, host);
         }
         MountKind::Mapped { source, recursive, ids } => {
             let made = idmap::mapped(source, *recursive, ids).on(source)?;
-            return mount_tree(root, mount, &made, slave);
+            return mount_tree(root, mount, &made, Host { events: true, ..host });
         }
         MountKind::Root(root) => {
             let made = match open_root(root)? {
                 Opened::Detached(made) => made,
                 Opened::Attached(made) => moved(&made)?,
             };
-            change_attributes(&made, mount, slave)?;
+            change_attributes(&made, mount, host)?;
             (made, FileType::Directory)
         }
         MountKind::Part { root: whole, place, path } => {
             let made = part(whole, place, path).on(path)?;
-            return mount_tree(root, mount, &made, slave);
+            return mount_tree(root, mount, &made, host);
         }
     };
     let target = target_of(root, mount, kind)?;
     attach(made.as_fd(), target.as_fd())?;
+    Ok(())
+}
+
+/// A new file system. One that begins with a copy of what is in its place is written to before it can't be.
+fn mount_new(
+    root: BorrowedFd<'_>,
+    mount: &MountPlan,
+    fs_type: &str,
+    options: &[(String, Option<String>)],
+) -> Result<(), Failure> {
+    let later = if mount.copy_up { mount.set & libc::MOUNT_ATTR_RDONLY } else { 0 };
+    let attributes = u32::try_from(mount.set & !later).map_err(|_| Errno::INVAL)?;
+    let made = new_file_system(fs_type, options, MountAttrFlags::from_bits_retain(attributes))?;
+    let target = target_of(root, mount, FileType::Directory)?;
+    if mount.copy_up {
+        copy_up::fill(made.as_fd(), target.as_fd(), options)?;
+    }
+    if later != 0 {
+        sys::mount_setattr(made.as_fd(), later, 0, 0, false)?;
+    }
+    propagation::set(made.as_fd(), mount.propagation, Host::default())?;
+    attach(made.as_fd(), target.as_fd())?;
+    Ok(())
+}
+
+/// Changes what is mounted in a place, and its file system where that is asked for.
+fn change(
+    root: BorrowedFd<'_>,
+    mount: &MountPlan,
+    options: &[(String, Option<String>)],
+    host: Host,
+) -> Result<(), Failure> {
+    let old = open_in(root, &mount.target, OFlags::PATH | OFlags::CLOEXEC)?;
+    change_attributes(&old, mount, Host { events: false, ..host })?;
+    if options.is_empty() {
+        return Ok(());
+    }
+    let fs = fspick(&old, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH)?;
+    set_options(fs.as_fd(), options)?;
+    fsconfig_reconfigure(fs.as_fd())?;
     Ok(())
 }
 
@@ -139,19 +171,14 @@ fn target_of(root: BorrowedFd<'_>, mount: &MountPlan, kind: FileType) -> Result<
     Ok(target)
 }
 
-fn change_attributes(made: &OwnedFd, mount: &MountPlan, slave: bool) -> Result<(), Failure> {
-    let default = if slave { libc::MS_PRIVATE } else { 0 };
-    let propagation = match u64::from(mount.propagation) & !libc::MS_REC {
-        0 => default,
-        asked => asked,
-    };
-    if mount.set != 0 || mount.clear != 0 || propagation != 0 {
-        sys::mount_setattr(made.as_fd(), mount.set, mount.clear, propagation, mount.recursive)?;
+fn change_attributes(made: &OwnedFd, mount: &MountPlan, host: Host) -> Result<(), Failure> {
+    if mount.set != 0 || mount.clear != 0 {
+        sys::mount_setattr(made.as_fd(), mount.set, mount.clear, 0, mount.recursive)?;
     }
-    if mount.set_top != 0 {
-        sys::mount_setattr(made.as_fd(), mount.set_top, 0, 0, false)?;
+    if mount.set_top != 0 || mount.clear_top != 0 {
+        sys::mount_setattr(made.as_fd(), mount.set_top, mount.clear_top, 0, false)?;
     }
-    Ok(())
+    propagation::set(made.as_fd(), mount.propagation, host)
 }
 
 /// A new file system, mounted nowhere.
@@ -161,14 +188,19 @@ pub(super) fn new_file_system(
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd, Failure> {
     let fs = fsopen(fs_type, FsOpenFlags::FSOPEN_CLOEXEC).on(fs_type)?;
-    for (key, value) in options {
-        match value {
-            Some(value) => fsconfig_set_string(fs.as_fd(), key.as_str(), value.as_str()).on(key)?,
-            None => fsconfig_set_flag(fs.as_fd(), key.as_str()).on(key)?,
-        }
-    }
+    set_options(fs.as_fd(), options)?;
     fsconfig_create(fs.as_fd()).on(fs_type)?;
     fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).on(fs_type)
+}
+
+fn set_options(fs: BorrowedFd<'_>, options: &[(String, Option<String>)]) -> Result<(), Failure> {
+    for (key, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(fs, key.as_str(), value.as_str()).on(key)?,
+            None => fsconfig_set_flag(fs, key.as_str()).on(key)?,
+        }
+    }
+    Ok(())
 }
 
 /// A copy of a mount of the host's, mounted nowhere.

@@ -16,6 +16,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{Pid, PidfdFlags, chroot, fchdir, pidfd_open};
 
 use super::failure::{Failure, On, Step};
+use super::propagation::Host;
 use super::{identity, mounts, open_path, rootfs, sys};
 
 const NEWNS: u32 = libc::CLONE_NEWNS.cast_unsigned();
@@ -181,7 +182,7 @@ fn new_namespaces(maps: Option<&IdMaps>) -> Result<(), StepError> {
 fn mounted(root: &RootFs, mounts: &[MountPlan], read_only: bool) -> Result<OwnedFd, StepError> {
     let root = rootfs::attach_root(root).step("mount the root file system")?;
     for mount in mounts {
-        mounts::mount_one(root.as_fd(), mount, false).on(&mount.target).step("mount")?;
+        mounts::mount_one(root.as_fd(), mount, Host::default()).on(&mount.target).step("mount")?;
     }
     if read_only {
         sys::mount_setattr(root.as_fd(), libc::MOUNT_ATTR_RDONLY, 0, 0, false).step("seal")?;

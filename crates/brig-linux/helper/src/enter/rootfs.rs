@@ -14,7 +14,7 @@ use rustix::mount::{
 
 use super::child::Entry;
 use super::failure::{Failure, On};
-use super::{mounts, open_path, sys};
+use super::{mounts, open_path, propagation, sys};
 
 /// A string option of the mount interface may be as long, with its end.
 const MAX_OPTION: usize = 255;
@@ -22,7 +22,7 @@ const MAX_OPTION: usize = 255;
 /// The host hears nothing of what is mounted here, and this namespace nothing of what the host mounts, but for mounts
 /// that want it.
 pub(super) fn make_private(entry: &mut Entry<'_>) -> Result<(), Failure> {
-    let flags = if mounts::wants_host_events(entry.plan) {
+    let flags = if propagation::wants_host_events(entry.plan) {
         MountPropagationFlags::DOWNSTREAM
     } else {
         MountPropagationFlags::PRIVATE

@@ -14,18 +14,11 @@ fn terminal(script: &str) -> Container {
     let mut container = Container::new(script).attached().interactive();
     container.plan.supervisor.tty = Some((30, 90));
     let options = [("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620"))];
-    container.plan.payload.mounts.push(MountPlan {
-        target: "/dev/pts".into(),
-        what: MountKind::New {
-            fs_type: "devpts".into(),
-            options: options.map(|(key, value)| (key.to_owned(), value.map(str::to_owned))).into(),
-        },
-        set: 0,
-        set_top: 0,
-        clear: 0,
-        recursive: false,
-        propagation: 0,
-    });
+    let what = MountKind::New {
+        fs_type: "devpts".into(),
+        options: options.map(|(key, value)| (key.to_owned(), value.map(str::to_owned))).into(),
+    };
+    container.plan.payload.mounts.push(MountPlan::new("/dev/pts".into(), what));
     container
 }
 
