@@ -32,6 +32,11 @@ const HIERARCHIES: [&str; 15] = [
 ];
 /// `statfs` of a v2 hierarchy (`linux/magic.h`).
 const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+/// What the kernel says of AppArmor, and where SELinux's file system is.
+const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+const SELINUX: &str = "/sys/fs/selinux";
+/// `statfs` of it (`linux/magic.h`).
+const SELINUX_MAGIC: rustix::fs::FsWord = 0xf97c_ff8c;
 /// A user namespace whose root can do something: security modules may give one without any powers.
 pub(crate) const NAMESPACES: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS).unsigned_abs() as u64;
 
@@ -50,6 +55,8 @@ pub struct Host {
     pub cgroups: Cgroups,
     /// Whether namespaces can be made, once somebody has asked.
     pub(crate) namespaces: OnceLock<bool>,
+    /// Whether AppArmor is switched on, and whether SELinux is.
+    pub(crate) security: [OnceLock<bool>; 2],
 }
 
 impl Host {
@@ -66,7 +73,19 @@ impl Host {
             kernel: kernel.unwrap_or(KernelVersion { major: 0, minor: 0 }),
             cgroups: Cgroups::probe(rootless),
             namespaces: OnceLock::new(),
+            security: [OnceLock::new(), OnceLock::new()],
         }
+    }
+
+    /// Whether AppArmor is switched on. Looked at once, at the first call.
+    pub fn has_apparmor(&self) -> bool {
+        *self.security[0].get_or_init(|| fs::read(APPARMOR).is_ok_and(|text| text.starts_with(b"Y")))
+    }
+
+    /// Whether SELinux is enabled: then its file system is mounted. Looked at once, at the first call.
+    pub fn has_selinux(&self) -> bool {
+        let look = || rustix::fs::statfs(SELINUX).is_ok_and(|stat| stat.f_type == SELINUX_MAGIC);
+        *self.security[1].get_or_init(look)
     }
 
     /// Whether this user can make the namespaces of containers. Root can; an ordinary user needs a user namespace,

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "system calls; each block has its proof")]
 
 use std::ffi::{c_int, c_long, c_void};
+use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::{io, ptr};
 
@@ -46,6 +47,46 @@ pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()
     let (fd, info) = (process.as_raw_fd(), ptr::null::<c_void>());
     // SAFETY: without a description of the signal the kernel reads no memory.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) }).map(drop)
+}
+
+/// Calls `look` with the pid of a process in a user namespace, which lives for as long and does nothing.
+pub(crate) fn in_user_namespace<T>(
+    namespace: BorrowedFd<'_>,
+    look: impl FnOnce(c_int) -> io::Result<T>,
+) -> io::Result<T> {
+    let (mut ready, told) = io::pipe()?;
+    // SAFETY: clone_args is a struct of integers, for which all zeros are a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    // SAFETY: as in try_namespaces, the copy has its own memory, and makes system calls alone, with numbers and the
+    // address of a constant, until it is killed; it doesn't return.
+    let pid = unsafe {
+        let pid = libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args));
+        if pid == 0 {
+            let entered = libc::syscall(libc::SYS_setns, namespace.as_raw_fd(), libc::CLONE_NEWUSER);
+            // Behind the change of user, which the kernel takes as a reason to forget it.
+            libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+            if entered == 0 {
+                libc::syscall(libc::SYS_write, told.as_raw_fd(), c"!".as_ptr(), 1);
+                loop {
+                    libc::syscall(libc::SYS_ppoll, 0, 0, 0, 0, 0);
+                }
+            }
+            libc::syscall(libc::SYS_exit_group, *libc::__errno_location());
+        }
+        pid
+    };
+    let pid = c_int::try_from(check(pid)?).map_err(io::Error::other)?;
+    drop(told);
+    let looked =
+        ready.read(&mut [0]).and_then(|count| if count == 1 { look(pid).map(Some) } else { Ok(None) });
+    let mut status = 0;
+    // SAFETY: the process is this one's child and hasn't been waited for, so that its number is its own; waitpid writes
+    // an int.
+    unsafe {
+        check(libc::kill(pid, libc::SIGKILL).into())?;
+        check(libc::waitpid(pid, &raw mut status, libc::__WCLONE).into())?;
+    }
+    looked?.ok_or_else(|| io::Error::from_raw_os_error(libc::WEXITSTATUS(status)))
 }
 
 /// The version of landlock's interface.

@@ -17,11 +17,12 @@ pub struct PayloadPlan {
     /// for engine processes where an ordinary user can make no namespaces. Everything about namespaces, mounts and
     /// changes of user is left out then, and paths are the host's.
     pub in_place: bool,
-    /// The user namespace to make; without one the container's ids are the host's.
+    /// The user namespace to make, or what is mapped in the one to enter; without one the container's ids are the host's.
     pub user_namespace: Option<IdMaps>,
     /// The namespaces to make: `CLONE_NEW*` bits without `CLONE_NEWUSER`.
     pub new_namespaces: u32,
-    /// The namespaces to enter: one `CLONE_NEW*` bit each, and the file that stands for it.
+    /// The namespaces to enter: one `CLONE_NEW*` bit each, and the file that stands for it. In a mount namespace that
+    /// is entered nothing is mounted, and [`RootFs::Path`] is a directory in it.
     pub joined_namespaces: Vec<(u32, PathBuf)>,
     /// What the clocks of the new time namespace are ahead of the host's: `monotonic` or `boottime`, seconds,
     /// nanoseconds.
@@ -91,6 +92,21 @@ pub struct ProcessPlan {
     pub oom_score_adj: Option<i32>,
     /// How the kernel schedules it.
     pub scheduling: SchedulingPlan,
+    /// The processors of other programs that are executed in the container.
+    pub exec_affinity: ExecAffinity,
+    /// The AppArmor profile that it is executed under.
+    pub apparmor: Option<String>,
+    /// The SELinux label that it is executed with.
+    pub selinux: Option<String>,
+}
+
+/// The processors of a program that is executed in a container: a bit for each, or nothing for what the kernel gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecAffinity {
+    /// Until it is in the container's cgroups.
+    pub first: Vec<u64>,
+    /// From then on.
+    pub last: Vec<u64>,
 }
 
 /// How the kernel schedules a process, and where its memory comes from. What isn't there stays as it is.

@@ -16,9 +16,9 @@ use crate::protocol::ExecRequest;
 use crate::restart::RestartPolicy;
 
 pub use crate::payload::{
-    Bytes, CapabilityPlan, CgroupDir, CgroupPlan, CpuScheduling, DevicePlan, IdMap, IdMaps, LandlockPlan,
-    MemoryPolicy, MountKind, MountPlan, PayloadPlan, ProcessPlan, RootFs, SchedulingPlan, SeccompPlan,
-    UserPlan,
+    Bytes, CapabilityPlan, CgroupDir, CgroupPlan, CpuScheduling, DevicePlan, ExecAffinity, IdMap, IdMaps,
+    LandlockPlan, MemoryPolicy, MountKind, MountPlan, PayloadPlan, ProcessPlan, RootFs, SchedulingPlan,
+    SeccompPlan, UserPlan,
 };
 
 /// The version of the encoding; helper and library must have the same.

@@ -6,6 +6,7 @@
 //!      ─ mounts     options to bits, cgroup file systems by the host's hierarchies
 //!      ─ devices    the default ones and the spec's
 //!      ─ process    ids, capabilities, limits, seccomp
+//!      ─ labels     AppArmor, SELinux
 //!      ─ scheduling processors, I/O, memory
 //!      ─ resources  cgroups and their settings
 //!      ─ hooks      programs of the host to run meanwhile
@@ -15,6 +16,8 @@ mod cgroup_path;
 mod devices;
 mod hooks;
 mod input_output;
+mod joined;
+mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -33,7 +36,7 @@ use oci_spec::runtime::{Linux, Spec};
 use crate::host::Host;
 
 pub(crate) use self::hooks::{about, late_hooks};
-pub(crate) use self::mounts::mount_options;
+pub(crate) use self::mount_options::mount_options;
 pub(crate) use self::process::{rlimit, seccomp_plan};
 pub(crate) use self::resources::{cgroup_plan, wanted};
 
@@ -137,7 +140,15 @@ impl<'a> HostOptions<'a> {
     /// For a container of this id.
     pub fn new(host: &'a Host, id: &'a str) -> Self {
         let cgroup_parent = Path::new(resources::DEFAULT_PARENT);
-        Self { host, id, cgroup_parent, bundle: None, seccomp: None, late_hooks: false, every_hierarchy: false }
+        Self {
+            host,
+            id,
+            cgroup_parent,
+            bundle: None,
+            seccomp: None,
+            late_hooks: false,
+            every_hierarchy: false,
+        }
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {
@@ -169,20 +180,24 @@ struct Context<'a> {
 /// [`PlanError`]: what is asked for and can't be given.
 pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Result<PayloadPlan, PlanError> {
     let linux = spec.linux().as_ref().ok_or(PlanError::Missing { field: "linux" })?;
-    refuse::refuse(spec, linux)?;
+    refuse::refuse(linux)?;
     let namespaces = namespaces::namespaces(spec, linux, options.host)?;
     let devices::Barrier { wall: device_wall, rules: device_rules } =
         devices::barrier(spec, linux, options.host, &namespaces)?;
     let context = Context { spec, linux, options, namespaces, device_wall, device_rules };
+    let joins_mounts = context.namespaces.joins(namespaces::MOUNT);
+    if joins_mounts {
+        joined::check_mounts(spec, linux, rootfs)?;
+    }
     let cgroup = resources::cgroups(&context)?;
     let mounts = mounts::mounts(&context, &cgroup)?;
     let hooks = hooks::hooks(&context)?;
-    Ok(PayloadPlan {
+    let plan = PayloadPlan {
         in_place: false,
         loopback: context.namespaces.new_network(),
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
-        root: with_userxattr(rootfs, context.namespaces.user.is_some()),
+        root: labels::of_root(&context, with_userxattr(rootfs, context.namespaces.user.is_some()))?,
         seals: mounts::seals(&context, &mounts),
         propagation: mounts::root_propagation(linux)?,
         devices: devices::devices(&context)?,
@@ -198,7 +213,8 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
         time_offsets: context.namespaces.time_offsets,
         cgroup,
         hooks,
-    })
+    };
+    Ok(if joins_mounts { joined::leave_mounts_alone(plan) } else { plan })
 }
 
 /// Overlayfs keeps its marks in attributes that only root may write, unless it is told otherwise.

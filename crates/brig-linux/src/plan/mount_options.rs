@@ -176,6 +176,21 @@ pub(super) fn propagation(word: &str) -> Option<u32> {
     u32::try_from(flag).ok()
 }
 
+/// The words that options may be, for those who ask what is understood.
+pub(crate) fn mount_options() -> Vec<String> {
+    let flags = FLAGS.iter().map(|(name, _)| *name).chain(PROPAGATIONS.iter().map(|(name, _)| *name));
+    let others = ["bind", "idmap", "remount", "tmpcopyup"].into_iter().chain(OF_FILE_SYSTEM).chain(NOTHING);
+    let mut words = Vec::new();
+    for name in flags.chain(others) {
+        words.push(name.to_owned());
+        if has_recursive_form(name) {
+            words.push(format!("r{name}"));
+        }
+    }
+    words.sort();
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use oci_spec::runtime::{Linux, Mount};
 
 use super::mount_options::{Attributes, Options, propagation};
 use super::namespaces::{CGROUP, IPC, NETWORK, PID, id_map};
-use super::{Context, PlanError, resources, text};
+use super::{Context, PlanError, labels, resources, text};
 use crate::host::CgroupMode;
 
 /// The mounts of a spec.
@@ -63,7 +63,7 @@ fn plan(
             return Err(refused(&target, "ids are mapped in bind mounts only"));
         }
         let typ = typ.ok_or(PlanError::Missing { field: "mounts[].type" })?;
-        new(context, typ, &mut options)
+        new(context, typ, &mut options)?
     };
     wall(context, &target, &what, &mut options);
     Ok(with_attributes(target, what, &options))
@@ -132,23 +132,24 @@ fn bind_of(context: &Context<'_>, source: PathBuf, options: &mut Options) -> Mou
 
 /// A new file system, or the host's where an ordinary user may not make one: those that show a namespace can be made
 /// only by whoever owns the namespace.
-fn new(context: &Context<'_>, typ: &str, options: &mut Options) -> MountKind {
+fn new(context: &Context<'_>, typ: &str, options: &mut Options) -> Result<MountKind, PlanError> {
     let user = context.namespaces.user.is_some();
     let instead = match typ {
-        "proc" if user && !context.namespaces.makes(PID) => Some("/proc"),
-        "sysfs" if user && !context.namespaces.makes(NETWORK) => Some("/sys"),
-        "mqueue" if user && !context.namespaces.makes(IPC) => Some("/dev/mqueue"),
+        "proc" if user && !context.namespaces.has(PID) => Some("/proc"),
+        "sysfs" if user && !context.namespaces.has(NETWORK) => Some("/sys"),
+        "mqueue" if user && !context.namespaces.has(IPC) => Some("/dev/mqueue"),
         _ => None,
     };
     if let Some(path) = instead {
         options.all = options.of_one();
-        return MountKind::Bind { source: path.into(), recursive: true };
+        return Ok(MountKind::Bind { source: path.into(), recursive: true });
     }
     let mut data = std::mem::take(&mut options.data);
     if typ == "devpts" {
         data.retain(|(key, value)| key != "gid" || is_mapped(context, value.as_deref()));
     }
-    MountKind::New { fs_type: typ.to_owned(), options: data }
+    labels::put(context, typ, &mut data)?;
+    Ok(MountKind::New { fs_type: typ.to_owned(), options: data })
 }
 
 /// docker's `gid=5` is a group that single-user namespaces don't have; the terminals are the user's own then.
@@ -235,18 +236,4 @@ pub(super) fn root_propagation(linux: &Linux) -> Result<u32, PlanError> {
         value: word.to_owned(),
         reason: "is no propagation",
     })
-}
-
-/// The words that options may be, for those who ask what is understood.
-pub(crate) fn mount_options() -> Vec<String> {
-    let mut words: Vec<String> = ["bind", "rbind", "idmap", "ridmap"].map(str::to_owned).to_vec();
-    let names = FLAGS.iter().map(|(name, _)| *name).chain(PROPAGATIONS.iter().map(|(name, _)| *name));
-    for name in names {
-        words.push(name.to_owned());
-        if is_recursive_form(name) {
-            words.push(format!("r{name}"));
-        }
-    }
-    words.sort();
-    words
 }

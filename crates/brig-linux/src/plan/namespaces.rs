@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use brig_runtime::plan::{IdMap, IdMaps};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
-use super::{Context, PlanError};
+use super::{Context, PlanError, joined};
 use crate::host::Host;
 use crate::seccomp::KernelVersion;
 
@@ -16,6 +16,7 @@ pub(super) const IPC: u32 = libc::CLONE_NEWIPC.cast_unsigned();
 pub(super) const UTS: u32 = libc::CLONE_NEWUTS.cast_unsigned();
 pub(super) const CGROUP: u32 = libc::CLONE_NEWCGROUP.cast_unsigned();
 pub(super) const TIME: u32 = libc::CLONE_NEWTIME.cast_unsigned();
+pub(super) const USER: u32 = libc::CLONE_NEWUSER.cast_unsigned();
 
 /// From this version on a process comes into its new time namespace when it executes a program.
 const TIME_AT_EXEC: KernelVersion = KernelVersion { major: 6, minor: 3 };
@@ -34,64 +35,70 @@ impl Namespaces {
         self.new & kind != 0
     }
 
+    pub(super) fn joins(&self, kind: u32) -> bool {
+        self.joined.iter().any(|(joined, _)| *joined == kind)
+    }
+
     pub(super) fn new_network(&self) -> bool {
         self.makes(NETWORK)
     }
 
     /// Whether the container has this namespace to itself or shares it with another container, and not with the host.
-    fn has(&self, kind: u32) -> bool {
-        self.makes(kind) || self.joined.iter().any(|(joined, _)| *joined == kind)
+    pub(super) fn has(&self, kind: u32) -> bool {
+        self.makes(kind) || self.joins(kind)
     }
 }
 
 /// The namespaces of a spec.
 pub(super) fn namespaces(spec: &Spec, linux: &Linux, host: &Host) -> Result<Namespaces, PlanError> {
     let mut found = Namespaces::default();
-    let mut user = false;
     for namespace in linux.namespaces().as_deref().unwrap_or_default() {
-        let path = namespace.path().clone().filter(|path| !path.as_os_str().is_empty());
-        let kind = match (namespace.typ(), &path) {
-            (LinuxNamespaceType::User, None) => {
-                user = true;
-                continue;
-            }
-            (LinuxNamespaceType::User, Some(_)) => return Err(joining("user")),
-            (LinuxNamespaceType::Mount, Some(_)) => return Err(joining("mount")),
-            (LinuxNamespaceType::Time, None) if host.kernel < TIME_AT_EXEC => {
-                return Err(PlanError::unsupported("linux.namespaces", "time namespaces need Linux 6.3"));
-            }
-            (LinuxNamespaceType::Time, _) => TIME,
-            (LinuxNamespaceType::Mount, None) => MOUNT,
-            (LinuxNamespaceType::Pid, _) => PID,
-            (LinuxNamespaceType::Network, _) => NETWORK,
-            (LinuxNamespaceType::Ipc, _) => IPC,
-            (LinuxNamespaceType::Uts, _) => UTS,
-            (LinuxNamespaceType::Cgroup, _) => CGROUP,
-        };
-        match path {
+        let kind = kind_of(namespace.typ());
+        if found.has(kind) {
+            return Err(PlanError::unsupported(
+                "linux.namespaces",
+                format!("two are of type `{}`", namespace.typ()),
+            ));
+        }
+        match namespace.path().clone().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => found.joined.push((kind, path)),
             None => found.new |= kind,
         }
     }
-    if !found.makes(MOUNT) {
+    if !found.has(MOUNT) {
         return Err(PlanError::unsupported(
             "linux.namespaces",
-            "a container needs a mount namespace of its own",
+            "a container needs a mount namespace that isn't its creator's",
         ));
     }
-    if host.rootless && !user {
-        return Err(PlanError::NeedsUserNamespace);
+    if found.makes(TIME) && host.kernel < TIME_AT_EXEC {
+        return Err(PlanError::unsupported("linux.namespaces", "time namespaces need Linux 6.3"));
     }
-    if user {
+    if found.makes(USER) {
+        found.new &= !USER;
         found.user = Some(maps(spec, linux, host));
+    } else {
+        joined::enter_user_namespace(linux, &mut found)?;
+    }
+    if host.rootless && found.user.is_none() {
+        return Err(PlanError::NeedsUserNamespace);
     }
     check_names(spec, &found)?;
     found.time_offsets = time_offsets(linux, &found)?;
     Ok(found)
 }
 
-fn joining(kind: &str) -> PlanError {
-    PlanError::unsupported("linux.namespaces", format!("{kind} namespaces that exist can't be entered"))
+fn kind_of(typ: LinuxNamespaceType) -> u32 {
+    match typ {
+        LinuxNamespaceType::User => USER,
+        LinuxNamespaceType::Time => TIME,
+        LinuxNamespaceType::Mount => MOUNT,
+        LinuxNamespaceType::Pid => PID,
+        LinuxNamespaceType::Network => NETWORK,
+        LinuxNamespaceType::Ipc => IPC,
+        LinuxNamespaceType::Uts => UTS,
+        LinuxNamespaceType::Cgroup => CGROUP,
+    }
 }
 
 /// What the clocks of a new time namespace are ahead of the host's.

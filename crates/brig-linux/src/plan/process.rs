@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use brig_runtime::plan::{Bytes, CapabilityPlan, IdMap, ProcessPlan, SeccompPlan, UserPlan};
 use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxSeccomp, PosixRlimit, PosixRlimitType, User};
 
-use super::{Context, PlanError, text};
+use super::{Context, PlanError, labels, scheduling, text};
 use crate::capabilities::bits;
 use crate::seccomp;
 
@@ -29,7 +29,10 @@ pub(super) fn process(context: &Context<'_>) -> Result<ProcessPlan, PlanError> {
         landlock: None,
         rlimits: process.rlimits().iter().flatten().map(rlimit).collect(),
         oom_score_adj: process.oom_score_adj(),
-        scheduling: super::scheduling::scheduling(context, process)?,
+        scheduling: scheduling::scheduling(context, process)?,
+        exec_affinity: scheduling::exec_affinity(process)?,
+        apparmor: labels::apparmor(context, process)?,
+        selinux: labels::selinux(context, process)?,
     })
 }
 

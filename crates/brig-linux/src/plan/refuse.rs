@@ -1,17 +1,13 @@
 //! What a spec may ask for and brig can't give. Everything that isn't handled elsewhere is here, so that nothing is left
 //! out in silence.
 
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::Linux;
 
 use super::PlanError;
 
 /// Refuses what can't be given.
-pub(super) fn refuse(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
-    let mut asked = of_linux(linux);
-    if let Some(process) = spec.process() {
-        asked.extend(of_process(process));
-    }
-    match asked.into_iter().find(|(_, asked, _)| *asked) {
+pub(super) fn refuse(linux: &Linux) -> Result<(), PlanError> {
+    match of_linux(linux).into_iter().find(|(_, asked, _)| *asked) {
         Some((field, _, reason)) => Err(PlanError::unsupported(field, reason)),
         None => Ok(()),
     }
@@ -28,36 +24,10 @@ fn of_linux(linux: &Linux) -> Vec<Asked> {
             some(linux.net_devices().as_ref().map(|map| map.len())),
             "network devices aren't moved yet",
         ),
-        ("linux.mountLabel", given(linux.mount_label().as_deref()), "there is no SELinux policy to apply it"),
         ("linux.seccomp.listenerPath", listener, "seccomp notification isn't supported"),
-    ]
-}
-
-fn of_process(process: &Process) -> Vec<Asked> {
-    vec![
-        (
-            "process.apparmorProfile",
-            profile(process.apparmor_profile().as_deref()),
-            "AppArmor profiles aren't applied",
-        ),
-        (
-            "process.selinuxLabel",
-            given(process.selinux_label().as_deref()),
-            "there is no SELinux policy to apply it",
-        ),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some(), "CPU affinities aren't supported"),
     ]
 }
 
 fn some(count: Option<usize>) -> bool {
     count.is_some_and(|count| count > 0)
-}
-
-fn given(text: Option<&str>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
-}
-
-/// `unconfined` asks for nothing.
-fn profile(text: Option<&str>) -> bool {
-    given(text) && text != Some("unconfined")
 }

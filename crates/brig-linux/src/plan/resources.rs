@@ -12,6 +12,9 @@ use crate::host::{CgroupMode, Cgroups};
 /// Where containers' cgroups are when nobody says otherwise.
 pub(super) const DEFAULT_PARENT: &str = "brig";
 
+/// The limit of buffers of TCP connections, in v1 hierarchies of kernels that have it.
+const KERNEL_TCP: &str = "memory.kmem.tcp.limit_in_bytes";
+
 /// One limit, in the words of both versions. `None` where a version has no word for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -233,10 +236,6 @@ pub(crate) fn wanted(resources: &LinuxResources, cgroups: &Cgroups) -> Result<Ve
 }
 
 fn memory_wishes(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
-    let refused = [("kernel", memory.kernel().is_some()), ("kernelTCP", memory.kernel_tcp().is_some())];
-    if let Some((name, _)) = refused.into_iter().find(|(_, asked)| *asked) {
-        return Err(PlanError::unsupported(format!("linux.resources.memory.{name}"), "it isn't supported"));
-    }
     let bytes = |value: i64| u64::try_from(value).ok();
     let mut wanted = Vec::new();
     if let Some(limit) = memory.limit().filter(|limit| *limit != 0) {
@@ -255,11 +254,21 @@ fn memory_wishes(memory: &LinuxMemory, cgroups: &Cgroups) -> Result<Vec<Wanted>,
         let v1 = Some(("memory.swappiness".into(), swappiness.to_string()));
         wanted.push(Wanted { controller: "memory", name: "swappiness", v1, v2: None });
     }
+    // `kernel` is nothing any more: since Linux 5.16 the kernel's memory counts as memory, and has no limit of its own.
+    if let Some(limit) = memory.kernel_tcp().filter(|_| has_kernel_tcp(cgroups)) {
+        let v1 = Some((KERNEL_TCP.into(), limit.to_string()));
+        wanted.push(Wanted { controller: "memory", name: "kernel TCP memory", v1, v2: None });
+    }
     if memory.disable_oom_killer() == Some(true) {
         let v1 = Some(("memory.oom_control".into(), "1".to_owned()));
         wanted.push(Wanted { controller: "memory", name: "OOM killer", v1, v2: None });
     }
     Ok(wanted)
+}
+
+/// Kernels that have no such limit count those buffers as memory.
+fn has_kernel_tcp(cgroups: &Cgroups) -> bool {
+    cgroups.legacy("memory").is_some_and(|memory| memory.join(KERNEL_TCP).exists())
 }
 
 /// `swap` is memory and swap together. With a memory limit alone docker allows as much swap again; so does this, where

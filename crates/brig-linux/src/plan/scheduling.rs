@@ -1,6 +1,6 @@
 //! How the process of a spec is scheduled, where its memory comes from, and its personality.
 
-use brig_runtime::plan::{CpuScheduling, MemoryPolicy, SchedulingPlan};
+use brig_runtime::plan::{CpuScheduling, ExecAffinity, MemoryPolicy, SchedulingPlan};
 use oci_spec::runtime::{
     IOPriorityClass, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain,
     LinuxSchedulerFlag, LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Process, Scheduler,
@@ -15,6 +15,8 @@ const IOPRIO_CLASS_SHIFT: u16 = 13;
 const IOPRIO_LEVELS: u16 = 8;
 /// The most nodes of memory that the kernel can be built for.
 const MAX_NODES: usize = 1024;
+/// As many processors as the C library's sets of them have.
+const MAX_PROCESSORS: usize = 1024;
 
 pub(super) fn scheduling(context: &Context<'_>, process: &Process) -> Result<SchedulingPlan, PlanError> {
     Ok(SchedulingPlan {
@@ -115,27 +117,53 @@ fn memory_flag(flag: MemoryPolicyFlagType) -> u32 {
     }
 }
 
-/// A list such as `0-3,7`.
+/// A list such as `0-3,7`, with the freedom that other runtimes allow.
 fn nodes(list: &str) -> Result<Vec<u64>, PlanError> {
-    let invalid = || PlanError::Invalid {
+    let parts = list.split(',').map(str::trim).filter(|range| !range.is_empty());
+    mask(parts, MAX_NODES).ok_or_else(|| PlanError::Invalid {
         field: "linux.memoryPolicy.nodes",
         value: list.to_owned(),
         reason: "isn't a list such as `0-3,7` of nodes below 1024",
+    })
+}
+
+/// `process.execCPUAffinity`: of other programs than the container's first.
+pub(super) fn exec_affinity(process: &Process) -> Result<ExecAffinity, PlanError> {
+    let Some(affinity) = process.exec_cpu_affinity() else { return Ok(ExecAffinity::default()) };
+    Ok(ExecAffinity {
+        first: processors("process.execCPUAffinity.initial", affinity.initial().as_deref())?,
+        last: processors("process.execCPUAffinity.final", affinity.cpu_affinity_final().as_deref())?,
+    })
+}
+
+fn processors(field: &'static str, list: Option<&str>) -> Result<Vec<u64>, PlanError> {
+    let Some(list) = list.filter(|list| !list.is_empty()) else { return Ok(Vec::new()) };
+    mask(list.split(','), MAX_PROCESSORS).ok_or_else(|| PlanError::Invalid {
+        field,
+        value: list.to_owned(),
+        reason: "isn't a list such as `0-3,7` of processors below 1024",
+    })
+}
+
+/// A bit for each number of some ranges.
+fn mask<'a>(ranges: impl Iterator<Item = &'a str>, most: usize) -> Option<Vec<u64>> {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<usize>().ok().filter(|number| digits && *number < most)
     };
-    let number = |text: &str| text.parse::<usize>().ok().filter(|node| *node < MAX_NODES).ok_or_else(invalid);
     let mut mask = Vec::new();
-    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+    for range in ranges {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last) = (number(first)?, number(last)?);
         if first > last {
-            return Err(invalid());
+            return None;
         }
         mask.resize(mask.len().max(last / 64 + 1), 0);
-        for node in first..=last {
-            mask[node / 64] |= 1 << (node % 64);
+        for bit in first..=last {
+            mask[bit / 64] |= 1 << (bit % 64);
         }
     }
-    Ok(mask)
+    Some(mask)
 }
 
 fn personality(personality: &LinuxPersonality) -> Result<u32, PlanError> {
@@ -165,6 +193,16 @@ mod tests {
         }
         for list in ["1024", "3-1", "a", "-1", "1-", "0-99999999999"] {
             assert!(nodes(list).is_err(), "{list}");
+        }
+    }
+
+    #[test]
+    fn lists_of_processors_are_read_strictly() {
+        let read = |list| processors("field", Some(list));
+        assert_eq!(read("0-3,7").unwrap(), [0b1000_1111]);
+        assert_eq!(read("").unwrap(), [0; 0]);
+        for list in ["1,,2", " 1", "1-", "+1", "3-1", "1024", "0x1", "1;2", ",", "-"] {
+            assert!(read(list).is_err(), "{list}");
         }
     }
 

@@ -21,7 +21,8 @@ fn host(rootless: bool) -> Host {
     };
     let uid = if rootless { 1000 } else { 0 };
     let kernel = KernelVersion { major: 6, minor: 1 };
-    Host { uid, gid: uid, rootless, kernel, cgroups, namespaces: OnceLock::from(true) }
+    let security = [OnceLock::from(false), OnceLock::from(false)];
+    Host { uid, gid: uid, rootless, kernel, cgroups, namespaces: OnceLock::from(true), security }
 }
 
 fn spec(host: &Host) -> Spec {
@@ -52,20 +53,22 @@ fn what_can_t_be_given_is_an_error_that_names_it() {
         ("/linux/cgroupsPath", json!("/a/../../b"), "linux.cgroupsPath"),
         ("/linux/rootfsPropagation", json!("rnothing"), "linux.rootfsPropagation"),
         ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
-        ("/linux/namespaces", json!([{"type": "mount", "path": "/proc/1/ns/mnt"}]), "linux.namespaces"),
+        ("/linux/namespaces", json!([{"type": "mount", "path": "/proc/1/ns/mnt"}]), "mounts"),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "mount"}]), "two are of type"),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "user", "path": "/nowhere"}]), "/nowhere"),
         ("/linux/namespaces", json!([{"type": "mount"}, {"type": "time"}]), "linux.namespaces"),
         ("/linux/sysctl", json!({"kernel.panic": "1"}), "kernel.panic"),
         ("/linux/resources/blockIO", json!({"weight": 9}), "linux.resources.blockIO"),
         ("/linux/resources/blockIO", json!({"leafWeight": 10}), "linux.resources.blockIO"),
         ("/linux/resources/hugepageLimits", json!([{"pageSize": "x", "limit": 1}]), "pageSize"),
-        ("/linux/resources/memory", json!({"kernel": 1}), "linux.resources.memory.kernel"),
         ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets"),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "x"}), "linux.memoryPolicy.nodes"),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 8}), "process.ioPriority"),
         ("/process/scheduler", json!({"policy": "SCHED_ISO"}), "process.scheduler"),
         ("/linux/resources/memory", json!({"limit": 100, "swap": 10}), "memory.swap"),
         ("/linux/resources/devices", json!([{"allow": false, "type": "p"}]), "linux.resources.devices"),
-        ("/process/apparmorProfile", json!("docker-default"), "process.apparmorProfile"),
+        ("/process/apparmorProfile", json!("docker-default"), "docker-default"),
+        ("/process/selinuxLabel", json!("system_u:x"), "system_u:x"),
         ("/process/cwd", json!("relative"), "process.cwd"),
         ("/process/args", json!([]), "process.args"),
         ("/mounts", json!([{"destination": "relative", "type": "tmpfs"}]), "mounts[].destination"),
@@ -184,4 +187,29 @@ fn a_cgroup_has_the_rules_that_mounts_can_t_have() {
     json["process"]["user"] = json!({"uid": 0, "gid": 0});
     user = serde_json::from_value(json).unwrap();
     assert_eq!(ruled(&user), (true, false));
+}
+
+#[test]
+fn security_modules_are_asked_for_where_there_are_some() {
+    let with = |pointer: &str, value: serde_json::Value| {
+        let host = Host { security: [OnceLock::from(true), OnceLock::from(true)], ..host(false) };
+        plan(&changed(&host, pointer, value), &host)
+    };
+    assert_eq!(with("/process/apparmorProfile", json!("unconfined")).unwrap().process.apparmor, None);
+    assert_eq!(with("/process/apparmorProfile", json!("p")).unwrap().process.apparmor.as_deref(), Some("p"));
+    assert!(with("/process/apparmorProfile", json!("p\nq")).is_err());
+    assert_eq!(
+        with("/process/selinuxLabel", json!("a:b:c")).unwrap().process.selinux.as_deref(),
+        Some("a:b:c")
+    );
+    let made = with("/linux/mountLabel", json!("u:r:t:c1,c2")).unwrap();
+    assert!(matches!(&made.root, RootFs::Overlay { options, .. } if options == &["context=u:r:t:c1,c2"]));
+    let context = ("context".to_owned(), Some("u:r:t:c1,c2".to_owned()));
+    for mount in &made.mounts {
+        if let MountKind::New { fs_type, options } = &mount.what {
+            let labelled = !["proc", "sysfs", "cgroup", "cgroup2"].contains(&fs_type.as_str())
+                && !mount.target.starts_with("/sys/fs/cgroup");
+            assert_eq!(options.contains(&context), labelled, "{mount:?}");
+        }
+    }
 }

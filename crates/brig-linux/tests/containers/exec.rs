@@ -101,3 +101,32 @@ fn its_clocks_and_its_schedule_are_the_container_s() {
     running.type_in("\n");
     running.outcome();
 }
+
+#[test]
+fn its_processors_are_the_spec_s() {
+    let Some(machine) = machine() else { return };
+    let allowed = std::fs::read_to_string("/proc/self/status").unwrap();
+    if !allowed.lines().any(|line| line.starts_with("Cpus_allowed_list:") && line.trim_end().contains("0-")) {
+        eprintln!("skipped: needs the processors 0 and 1");
+        return;
+    }
+    for (affinity, list) in [
+        (serde_json::json!({ "initial": "0" }), "0"),
+        (serde_json::json!({ "initial": "0", "final": "1" }), "1"),
+        (serde_json::json!({ "final": "0-1" }), "0-1"),
+    ] {
+        let script = "grep Cpus_allowed_list /proc/self/status; echo up; read x";
+        let mut json = serde_json::to_value(machine.spec(&script_options(script))).unwrap();
+        json["process"]["execCPUAffinity"] = affinity;
+        let plan = machine.plan(&serde_json::from_value(json).unwrap()).unwrap();
+        let mut running = machine.start_with(plan, |supervisor| supervisor.stdin_open = true).unwrap();
+        // The first program isn't concerned.
+        assert!(running.lines_until("up")[0].contains("0-"));
+        let script = "grep Cpus_allowed_list /proc/self/status; sort /proc/self/cgroup > /tmp/a; \
+                      sort /proc/1/cgroup > /tmp/b; [ \"$(cat /tmp/a)\" = \"$(cat /tmp/b)\" ] || echo other cgroups";
+        let outcome = running.exec(|request| request.args = sh(script)).unwrap();
+        assert_eq!(outcome.stdout, format!("Cpus_allowed_list:\t{list}\n"), "{outcome:?}");
+        running.type_in("\n");
+        running.outcome();
+    }
+}

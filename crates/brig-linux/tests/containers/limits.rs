@@ -223,3 +223,20 @@ fn what_a_container_uses_is_counted() {
     running.outcome();
     assert!(matches!(cgroup_stats(&dirs), Err(StatsError::NoCgroup)));
 }
+
+#[test]
+fn buffers_of_tcp_have_a_limit_where_the_kernel_has_one() {
+    let Some(machine) = machine() else { return };
+    let there = machine.host.cgroups.legacy("memory");
+    let file = "memory.kmem.tcp.limit_in_bytes";
+    if !allowed(&machine, "memory") || !there.is_some_and(|memory| memory.join(file).exists()) {
+        eprintln!("skipped: needs {file}");
+        return;
+    }
+    let script = format!("cat /sys/fs/cgroup/memory/{file}");
+    let mut json = serde_json::to_value(machine.spec(&script_options(&script))).unwrap();
+    // The limit of the kernel's own memory is none any more, on any kernel, and is left out as elsewhere.
+    json["linux"]["resources"]["memory"] = serde_json::json!({ "kernel": 1 << 20, "kernelTCP": 1 << 20 });
+    let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+    assert_eq!(outcome.stdout, "1048576\n", "{outcome:?}");
+}

@@ -13,6 +13,7 @@ mod exec;
 mod hostile;
 mod limits;
 mod mounts;
+mod namespaces;
 mod ordinary;
 mod process;
 mod support;

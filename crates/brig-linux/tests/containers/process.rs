@@ -201,3 +201,28 @@ fn its_memory_comes_from_where_the_spec_says() {
     let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
     assert!(outcome.stdout.contains("bind=static:0"), "{outcome:?}");
 }
+
+#[test]
+fn a_security_module_that_isn_t_there_is_no_silence() {
+    let Some(machine) = machine() else { return };
+    if machine.host.has_apparmor() || machine.host.has_selinux() {
+        eprintln!("skipped: there is one here");
+        return;
+    }
+    let user = [(vec![], "private"), (vec![serde_json::json!({ "type": "user" })], "of the container")];
+    for (more, proc) in user {
+        let mut json = serde_json::to_value(machine.spec(&script_options("true"))).unwrap();
+        json["linux"]["namespaces"].as_array_mut().unwrap().extend(more);
+        for name in ["apparmor", "selinux"] {
+            let mut plan = machine.plan(&serde_json::from_value(json.clone()).unwrap()).unwrap();
+            let label = Some("label".to_owned());
+            (plan.process.apparmor, plan.process.selinux) =
+                if name == "apparmor" { (label, None) } else { (None, label) };
+            let Err(brig_linux::HelperError::Step { source }) = machine.start(plan) else {
+                panic!("it started")
+            };
+            assert_eq!(source.step, "ask the security module", "{proc}");
+            assert_eq!((source.subject.as_deref(), source.errno), (Some("label"), 22), "{proc} {name}");
+        }
+    }
+}

@@ -251,6 +251,16 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Waits until the payload has written this line, and returns the ones before it.
+    pub(crate) fn lines_until(&mut self, last: &str) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        while lines.last().is_none_or(|line| line != last) {
+            lines.extend(self.line().lines().map(str::to_owned));
+        }
+        lines.pop();
+        lines
+    }
+
     /// Gives the payload input.
     pub(crate) fn type_in(&mut self, text: &str) {
         brig_runtime::protocol::write_frame(&mut self.spawned.control, 1, text.as_bytes()).unwrap();

@@ -9,8 +9,8 @@ use super::failure::{Failure, On};
 use super::release::Release;
 use super::streams::EngineEnds;
 use super::{
-    ChildIo, cgroup, devices, identity, join, landlock, masks, mounts, program, propagation, release, rootfs,
-    scheduling, streams, sys, wire,
+    ChildIo, cgroup, devices, identity, join, labels, landlock, masks, mounts, program, propagation, release,
+    rootfs, scheduling, streams, sys, wire,
 };
 
 /// A step: its name, as a verb phrase, and what it does.
@@ -25,6 +25,8 @@ pub(super) struct Entry<'a> {
     pub(super) io: ChildIo,
     pub(super) engine: Option<EngineEnds>,
     pub(super) cgroups: Vec<OwnedFd>,
+    /// The v2 cgroup, where this process isn't born in it.
+    pub(super) unified: Option<OwnedFd>,
     /// Mounts that the supervisor has made, and those that the host shares: the place in the plan, and the mount.
     pub(super) mapped: Vec<(usize, OwnedFd)>,
     /// The root file system, once it is mounted.
@@ -87,6 +89,8 @@ pub(super) const STEPS: &[Step] = &[
     // From here on paths are the container's.
     ("make the landlock domain", landlock::make),
     ("set up the standard streams", streams::place),
+    // While it may mount a `/proc` of its own. It concerns the next program that is executed.
+    ("ask the security module", labels::ask),
     // Not one directory of the host is open when paths of the container's are looked up, least of all the working
     // directory's and the program's (CVE-2024-21626).
     ("close descriptors", streams::close_others),
@@ -112,6 +116,50 @@ pub(super) const STEPS: &[Step] = &[
     ("set capabilities", identity::set_capabilities_late),
     ("execute", program::execute),
 ];
+
+/// The same in a mount namespace that exists: nothing is mounted, and the root is what is there.
+pub(super) const STEPS_IN_MOUNTS: &[Step] = &[
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("start a session", start_session),
+    ("map ids", identity::map_ids),
+    // While the host's files are in sight.
+    ("open the program", program::open_host_program),
+    ("set the OOM score", identity::oom_score),
+    ("make the time namespace", scheduling::make_time_namespace),
+    ("enter namespaces", join::join_namespaces),
+    ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
+    ("make the cgroup namespace", make_cgroup_namespace),
+    ("bring up the loopback interface", loopback),
+    ("set the host name", hostname),
+    ("open the root file system", join::open_root),
+    ("make the terminal", streams::make_exec_terminal),
+    ("set the kernel parameter", masks::set_sysctls),
+    ("set up the standard streams", streams::place),
+    ("ask the security module", labels::ask),
+    ("close descriptors", streams::close_others),
+    ("set a resource limit", identity::rlimits),
+    ("schedule", scheduling::schedule),
+    ("change to the working directory", program::change_directory),
+    ("drop capabilities", identity::drop_bounding),
+    ("become the user", identity::become_user),
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("forbid new privileges", identity::no_new_privileges),
+    ("set capabilities", identity::set_capabilities_early),
+    ("load the seccomp filter", identity::load_seccomp),
+    ("set capabilities", identity::set_capabilities_late),
+    ("execute", program::execute),
+];
+
+/// The steps of a plan.
+pub(super) fn steps(plan: &PayloadPlan) -> &'static [Step] {
+    if plan.in_place {
+        STEPS_IN_PLACE
+    } else if join::joins_mounts(plan) {
+        STEPS_IN_MOUNTS
+    } else {
+        STEPS
+    }
+}
 
 /// The same for an engine process that stays where it is: no mounts, no other root, no other user.
 pub(super) const STEPS_IN_PLACE: &[Step] = &[
@@ -151,6 +199,7 @@ impl<'a> Entry<'a> {
             io,
             engine,
             cgroups,
+            unified: None,
             mapped: Vec::new(),
             root: None,
             terminal: None,

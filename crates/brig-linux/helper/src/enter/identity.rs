@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::os::fd::AsFd;
 
-use brig_runtime::plan::{IdMap, IdMaps};
+use brig_runtime::plan::{IdMap, IdMaps, ProcessPlan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::child::Entry;
 use super::failure::{Failure, On};
-use super::{id_line, sys, wire};
+use super::{id_line, join, sys, wire};
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// The highest capability of Linux 6.x, CAP_CHECKPOINT_RESTORE, and some to come: unknown ones are refused by number.
@@ -29,7 +29,9 @@ pub(super) fn die_with_supervisor(entry: &mut Entry<'_>) -> Result<(), Failure> 
 /// else is asked of the supervisor.
 pub(super) fn map_ids(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let Some(maps) = &entry.plan.user_namespace else { return Ok(()) };
-    if !is_own(&maps.uids) || !is_own(&maps.gids) {
+    if !join::makes_user_namespace(entry.plan) {
+        // Somebody else has mapped them.
+    } else if !is_own(&maps.uids) || !is_own(&maps.gids) {
         wire::request_map(entry.wire.as_fd())?;
     } else {
         write_own_maps(maps)?;
@@ -67,7 +69,12 @@ pub(super) fn write_own_maps(maps: &IdMaps) -> Result<(), Failure> {
 
 /// What the OOM killer adds. Below the supervisor's own it takes a privilege.
 pub(super) fn oom_score(entry: &mut Entry<'_>) -> Result<(), Failure> {
-    match entry.plan.process.oom_score_adj {
+    // A guide has done it, where there was one.
+    if join::needs_guide(entry.plan) { Ok(()) } else { set_oom_score(&entry.plan.process) }
+}
+
+pub(super) fn set_oom_score(process: &ProcessPlan) -> Result<(), Failure> {
+    match process.oom_score_adj {
         Some(score) => {
             let path = "/proc/self/oom_score_adj";
             std::fs::write(path, score.to_string()).on(path)

@@ -20,6 +20,7 @@ pub(crate) mod failure;
 mod identity;
 mod idmap;
 mod join;
+mod labels;
 mod landlock;
 mod masks;
 mod mounts;
@@ -47,7 +48,7 @@ use self::failure::{Failure, On, Step};
 use self::release::Release;
 use self::streams::EngineEnds;
 use self::sys::Cloned;
-use self::wire::Message;
+use self::wire::{Asked, Message};
 
 /// The standard streams of a payload. Ignored when it gets a terminal.
 #[derive(Debug)]
@@ -132,28 +133,41 @@ pub(crate) fn make(making: Making<'_>, owner: Option<&mut dyn Owner>) -> Result<
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     let held = join::hold_pid_namespace(payload).step("enter the pid namespace")?;
     let mut flags = u64::from(payload.new_namespaces & !(cgroup::LATER | scheduling::NEWTIME));
-    if payload.user_namespace.is_some() {
+    if join::makes_user_namespace(payload) {
         flags |= libc::CLONE_NEWUSER as u64;
     }
-    let cloned = sys::clone3(flags, cgroups.unified.as_ref().map(AsFd::as_fd)).step("make namespaces")?;
+    let led = join::needs_guide(payload);
+    let unified = cgroups.unified.as_ref().map(AsFd::as_fd);
+    let cloned = sys::clone3(if led { 0 } else { flags }, unified).step("make namespaces")?;
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
             let entry = Entry { mapped, ..making.entry(theirs, engine, cgroups.legacy) };
-            child::become_payload(entry, if payload.in_place { child::STEPS_IN_PLACE } else { child::STEPS })
+            let steps = child::steps(payload);
+            if led { join::guide_payload(entry, flags, steps) } else { child::become_payload(entry, steps) }
         }
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop((theirs, making, engine, cgroups, mapped));
     join::release_pid_namespace(held).step("return to the pid namespace")?;
-    // A kernel that can't tell has slower ends, nothing else.
-    let mounts = sys::mount_namespace_of(pidfd.as_fd()).ok();
-    match listen(&ours, Heard { pid: Some(pid), ..Heard::default() }, payload, owner) {
-        Ok(Heard { failed: None, terminal, .. }) => Ok(Payload { pid, pidfd, pty: terminal, report, mounts }),
-        Ok(Heard { failed: Some(error), .. }) | Err(error) => {
-            reap(&pidfd);
-            Err(error)
+    let heard = Heard { pid: (!led).then_some(pid), ..Heard::default() };
+    let heard = listen(&ours, heard, payload, owner);
+    let started = if led {
+        reap(&pidfd);
+        join::started(heard?)?
+    } else {
+        match heard {
+            Ok(Heard { failed: None, terminal, .. }) => {
+                Payload { pid, pidfd, pty: terminal, report: None, mounts: None }
+            }
+            Ok(Heard { failed: Some(error), .. }) | Err(error) => {
+                reap(&pidfd);
+                return Err(error);
+            }
         }
-    }
+    };
+    // A kernel that can't tell has slower ends, nothing else.
+    let mounts = sys::mount_namespace_of(started.pidfd.as_fd()).ok();
+    Ok(Payload { report, mounts, ..started })
 }
 
 /// Runs another program in the container of `payload`. Returns once it has been executed, or with the step that
@@ -203,7 +217,7 @@ pub(crate) fn enter(
     target: BorrowedFd<'_>,
     owner: &mut dyn Owner,
 ) -> Result<Payload, StepError> {
-    join::enter(making, target, Some(owner))
+    join::bring_in(making, target, Some(owner))
 }
 
 /// What a child has said until its program was executed, or until it gave up.
@@ -211,7 +225,7 @@ pub(crate) fn enter(
 struct Heard {
     terminal: Option<OwnedFd>,
     pid: Option<i32>,
-    ready: bool,
+    asked: Option<Asked>,
     failed: Option<StepError>,
 }
 
@@ -236,32 +250,27 @@ fn listen(
             Message::Failed(error) => heard.failed = Some(error),
             Message::Terminal(master) => heard.terminal = Some(master),
             Message::Pid(pid) => heard.pid = Some(pid),
-            Message::Ready => heard.ready = true,
-            Message::MapIds => {
-                let maps = plan.user_namespace.as_ref().ok_or(Errno::PROTO).step("hear the new process")?;
-                let pid = known(&heard)?;
-                write_maps(pid, maps).step("map ids")?;
-                wire::answer(from.as_fd(), pid).step("answer the new process")?;
-            }
-            Message::Hooks => {
-                let pid = known(&heard)?;
-                run_hooks(&plan.hooks, pid).step("run hooks")?;
-                wire::answer(from.as_fd(), pid).step("answer the new process")?;
-            }
+            Message::Asked(asked) => heard.asked = Some(asked),
         }
         // Of a process that a guide has made, the one thing may be heard before the other.
-        if let (true, Some(pid)) = (heard.ready, heard.pid) {
-            heard.ready = false;
-            if let Some(owner) = &mut owner {
-                owner.ready(pid, heard.terminal.take())?;
+        if let (Some(asked), Some(pid)) = (heard.asked, heard.pid) {
+            heard.asked = None;
+            match asked {
+                Asked::MapIds => map_ids(pid, plan).step("map ids")?,
+                Asked::Hooks => run_hooks(&plan.hooks, pid).step("run hooks")?,
+                Asked::Ready => {
+                    if let Some(owner) = &mut owner {
+                        owner.ready(pid, heard.terminal.take())?;
+                    }
+                }
             }
             wire::answer(from.as_fd(), pid).step("answer the new process")?;
         }
     }
 }
 
-fn known(heard: &Heard) -> Result<i32, StepError> {
-    heard.pid.ok_or(Errno::PROTO).step("hear the new process")
+fn map_ids(pid: i32, plan: &PayloadPlan) -> Result<(), Failure> {
+    write_maps(pid, plan.user_namespace.as_ref().ok_or(Errno::PROTO)?)
 }
 
 /// The hooks in this process's namespaces.

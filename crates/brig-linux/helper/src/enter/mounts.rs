@@ -95,7 +95,11 @@ fn mount_new(
 ) -> Result<(), Failure> {
     let later = if mount.copy_up { mount.set & libc::MOUNT_ATTR_RDONLY } else { 0 };
     let attributes = u32::try_from(mount.set & !later).map_err(|_| Errno::INVAL)?;
-    let made = new_file_system(fs_type, options, MountAttrFlags::from_bits_retain(attributes))?;
+    let made = match new_file_system(fs_type, options, MountAttrFlags::from_bits_retain(attributes)) {
+        // Of a network namespace that was entered, and isn't the user namespace's.
+        Err(failure) if fs_type == "sysfs" && failure.errno == Errno::PERM.raw_os_error() => host_sys(mount)?,
+        made => made?,
+    };
     let target = target_of(root, mount, FileType::Directory)?;
     if mount.copy_up {
         copy_up::fill(made.as_fd(), target.as_fd(), options)?;
@@ -106,6 +110,13 @@ fn mount_new(
     propagation::set(made.as_fd(), mount.propagation, Host::default())?;
     attach(made.as_fd(), target.as_fd())?;
     Ok(())
+}
+
+/// The host's `/sys`, which is what everybody sees of devices, but for the network's.
+fn host_sys(mount: &MountPlan) -> Result<OwnedFd, Failure> {
+    let made = clone_tree(Path::new("/sys"), true).on("/sys")?;
+    sys::mount_setattr(made.as_fd(), mount.set, 0, libc::MS_PRIVATE, true).on("/sys")?;
+    Ok(made)
 }
 
 /// Changes what is mounted in a place, and its file system where that is asked for.

@@ -138,12 +138,20 @@ impl Overlay<'_> {
                 options.push(format!("{key}={}", by_number(path)?));
             }
         }
-        options.extend_from_slice(self.options);
+        options.extend(self.options.iter().map(|option| quoted(option)));
         let options = std::ffi::CString::new(options.join(",")).map_err(|_| Errno::INVAL)?;
         let target = self.upper.or(self.lowers.first().map(PathBuf::as_path)).ok_or(Errno::INVAL)?;
         rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str())
             .on(target)?;
         open_path(target)
+    }
+}
+
+/// A label may have a comma in it, which ends an option that isn't quoted.
+fn quoted(option: &str) -> String {
+    match option.split_once('=') {
+        Some((key, value)) if value.contains(',') => format!("{key}=\"{value}\""),
+        _ => option.to_owned(),
     }
 }
 

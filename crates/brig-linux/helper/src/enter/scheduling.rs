@@ -1,28 +1,63 @@
 //! How the payload is scheduled, where its memory comes from, what its clocks show, and what it takes the machine for.
 
-use brig_runtime::plan::SchedulingPlan;
+use std::fs::File;
+use std::io::Write;
+
+use brig_runtime::plan::{PayloadPlan, SchedulingPlan};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::child::Entry;
 use super::failure::{Failure, On};
-use super::sys;
+use super::{join, sys};
 
 /// Made later than the others: its clocks can be set only while nobody lives in it.
 pub(super) const NEWTIME: u32 = libc::CLONE_NEWTIME.cast_unsigned();
 
-/// The time namespace that this process will be in once it executes a program.
+/// The time namespace that this process will be in once it executes a program, unless a guide has made it.
 pub(super) fn make_time_namespace(entry: &mut Entry<'_>) -> Result<(), Failure> {
-    if entry.plan.new_namespaces & NEWTIME == 0 {
+    if join::needs_guide(entry.plan) {
+        return Ok(());
+    }
+    let clocks = open_clocks(entry.plan)?;
+    make_clocks(entry.plan, clocks)
+}
+
+/// Where the clocks of the next time namespace are set, when they are.
+pub(super) fn open_clocks(plan: &PayloadPlan) -> Result<Option<File>, Failure> {
+    if plan.time_offsets.is_empty() {
+        return Ok(None);
+    }
+    let path = "/proc/self/timens_offsets";
+    File::options().write(true).open(path).on(path).map(Some)
+}
+
+/// A new time namespace, for what this process makes and executes.
+pub(super) fn make_clocks(plan: &PayloadPlan, clocks: Option<File>) -> Result<(), Failure> {
+    if plan.new_namespaces & NEWTIME == 0 {
         return Ok(());
     }
     sys::unshare(NEWTIME)?;
-    let offsets = entry.plan.time_offsets.iter();
+    let offsets = plan.time_offsets.iter();
     let lines: String =
         offsets.map(|(clock, seconds, nanos)| format!("{clock} {seconds} {nanos}\n")).collect();
-    if lines.is_empty() {
+    match clocks {
+        Some(mut clocks) => clocks.write_all(lines.as_bytes()).on("timens_offsets"),
+        None => Ok(()),
+    }
+}
+
+/// The processors that this process may run on: a bit for each. None is no change.
+pub(super) fn set_affinity(processors: &[u64]) -> Result<(), Failure> {
+    if processors.is_empty() {
         return Ok(());
     }
-    let path = "/proc/self/timens_offsets";
-    std::fs::write(path, lines).on(path)
+    let mut set = CpuSet::new();
+    for number in
+        (0..processors.len() * 64).filter(|number| processors[number / 64] >> (number % 64) & 1 == 1)
+    {
+        set.set(number);
+    }
+    Ok(sched_setaffinity(None, &set)?)
 }
 
 /// Everything that the plan says about processors, I/O and memory.

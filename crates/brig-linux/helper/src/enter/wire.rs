@@ -18,15 +18,22 @@ pub(crate) enum Message {
     End,
     /// A step failed.
     Failed(StepError),
-    /// The ids of the new user namespace have to be mapped by somebody with more rights. The child waits.
-    MapIds,
     /// The master of the terminal.
     Terminal(OwnedFd),
     /// The pid of a grandchild that was made a child of the supervisor.
     Pid(i32),
-    /// Hooks of the runtime's are to be run now. The child waits.
+    /// The child waits.
+    Asked(Asked),
+}
+
+/// What a child waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The ids of the new user namespace have to be mapped by somebody with more rights.
+    MapIds,
+    /// Hooks of the runtime's are to be run now.
     Hooks,
-    /// Everything is made. The child waits to be told that this is known.
+    /// Everything is made; that has to be known.
     Ready,
 }
 
@@ -109,10 +116,10 @@ pub(crate) fn receive(from: impl AsFd) -> Result<Message, Failure> {
 fn parse(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message, Failure> {
     match (bytes, fd) {
         ([], _) => Ok(Message::End),
-        ([MAP_IDS], _) => Ok(Message::MapIds),
+        ([MAP_IDS], _) => Ok(Message::Asked(Asked::MapIds)),
         ([TERMINAL], Some(master)) => Ok(Message::Terminal(master)),
-        ([HOOKS], _) => Ok(Message::Hooks),
-        ([READY], _) => Ok(Message::Ready),
+        ([HOOKS], _) => Ok(Message::Asked(Asked::Hooks)),
+        ([READY], _) => Ok(Message::Asked(Asked::Ready)),
         (&[PID, a, b, c, d], _) => Ok(Message::Pid(i32::from_ne_bytes([a, b, c, d]))),
         ([FAILED, json @ ..], _) => {
             Ok(Message::Failed(serde_json::from_slice(json).map_err(std::io::Error::from)?))
