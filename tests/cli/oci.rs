@@ -249,7 +249,7 @@ fn hooks_are_run_in_their_order_and_told_the_state() {
     let state =
         |name: &str| -> Value { serde_json::from_str(line(name).splitn(3, ' ').nth(2).unwrap()).unwrap() };
     let statuses = [
-        ("prestart", "creating"),
+        ("prestart", "created"),
         ("createRuntime", "creating"),
         ("createContainer", "creating"),
         ("startContainer", "created"),
@@ -355,7 +355,10 @@ fn descriptors_are_kept_and_no_others_get_in() {
     // `ls` has one more open: the directory.
     let _ = run(&[], &["--preserve-fds", "2"]).prints(&format!("0\n1\n2\n3\n4\n5\n{config}\n"));
     let _ = run(&[("LISTEN_FDS", "2")], &[]).prints(&format!("0\n1\n2\n3\n4\n5\n{config}2 1\n"));
-    let _ = try_run(&[], &["--preserve-fds", "100"]).exits(1).says("can't keep `/proc/self/fd/");
+    // A hole stays one: 7 is that. (What is between may come from whoever runs the tests.)
+    let kept = run(&[], &["--preserve-fds", "5"]).stdout;
+    assert!(kept.starts_with("0\n1\n2\n3\n4\n5\n") && kept.contains("\n7\n"), "{kept}");
+    let _ = try_run(&[], &["--preserve-fds", "1000"]).exits(1).says("250 can be");
 }
 
 #[test]
@@ -443,6 +446,24 @@ fn a_creator_that_is_killed_leaves_nothing_that_runs() {
     let _ = bundle.oci(&["delete", "box"]).exits(1).says("it is creating");
     let _ = bundle.oci(&["delete", "--force", "box"]).success();
     let _ = bundle.oci(&["list", "-q"]).success().prints("");
+}
+
+#[test]
+fn what_it_uses_is_told_until_it_ends() {
+    let bundle = need!(Bundle::sh("while [ ! -e /tmp/end ]; do sleep 0.1; done"));
+    bundle.change(|spec| spec["linux"]["cgroupsPath"] = format!("/brig-test-{}", std::process::id()).into());
+    let _ = bundle.oci(&["events", "--stats", "box"]).exits(1).says("does not exist");
+    let _ = bundle.create(&[], "box").success();
+    let _ = bundle.oci(&["start", "box"]).success();
+    let event = bundle.oci(&["events", "--stats", "box"]).success().json();
+    assert_eq!((&event["type"], &event["id"]), (&"stats".into(), &"box".into()));
+    assert!(event["data"]["pids"]["current"].as_u64().unwrap() >= 1, "{event}");
+    let events = bundle.command(&["events", "--interval", "200ms", "box"]).spawn();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let _ = bundle.oci(&["kill", "box", "KILL"]).success();
+    let told = events.wait().success().json_lines();
+    assert!(told.len() >= 2, "{told:?}");
+    let _ = bundle.oci(&["events", "--stats", "box"]).exits(1).says("container not running");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! runc's flags.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::values::parse_duration;
 
 /// Runs OCI bundles as containers, with runc's command line
 #[derive(Debug, Parser)]
@@ -83,6 +86,8 @@ pub(super) enum Verb {
     Ps(Ps),
     /// List containers
     List(List),
+    /// Print what a container uses, and when it ran out of memory
+    Events(Events),
     /// Freeze a container
     Pause(One),
     /// Let a frozen container go on
@@ -241,6 +246,18 @@ pub(super) struct List {
     /// Ids alone
     #[arg(long, short = 'q')]
     pub(super) quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Events {
+    /// The container
+    pub(super) id: String,
+    /// Once, and now
+    #[arg(long)]
+    pub(super) stats: bool,
+    /// How often
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    pub(super) interval: Duration,
 }
 
 #[derive(Args, Debug)]

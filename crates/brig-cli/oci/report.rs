@@ -29,7 +29,7 @@ pub(super) fn warning(globals: &Globals, error: &dyn std::error::Error) {
 
 fn tell(globals: &Globals, level: &str, message: &str) {
     // Nothing can be done about a terminal that is gone.
-    let _ = writeln!(io::stderr(), "brig oci: {message}");
+    let _ = writeln!(io::stderr(), "brig oci: {level}: {message}");
     if let Some(path) = &globals.log {
         let line = line(globals.log_format, level, message);
         let opened = OpenOptions::new().create(true).append(true).open(path);

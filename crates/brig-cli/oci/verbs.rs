@@ -3,15 +3,16 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use brig_engine::bundle::{
-    BundleError, CreateOptions, ExecOptions, ExecProcess, Made, OCI_VERSION, Runtime, default_config,
+    BundleError, CreateOptions, ExecOptions, ExecProcess, Made, OCI_VERSION, Runtime, Status, default_config,
     features, parse_process,
 };
 use serde::Serialize;
 
 use super::args::{
-    Bundle, CgroupManager, Cli, Delete, Exec, Format, Globals, Kill, List, NewSpec, Ps, Run, Verb,
+    Bundle, CgroupManager, Cli, Delete, Events, Exec, Format, Globals, Kill, List, NewSpec, Ps, Run, Verb,
 };
 use super::{foreground, report, show};
 use crate::output;
@@ -33,6 +34,7 @@ pub(super) fn execute(cli: &Cli) -> Result<ExitCode, BundleError> {
         Verb::Exec(exec) => return execute_exec(&runtime()?, exec, globals),
         Verb::Ps(ps) => execute_ps(&runtime()?, ps)?,
         Verb::List(list) => execute_list(&runtime()?, list)?,
+        Verb::Events(events) => execute_events(&runtime()?, events)?,
         Verb::Pause(one) => runtime()?.pause(&one.id, true)?,
         Verb::Resume(one) => runtime()?.pause(&one.id, false)?,
         Verb::Spec(spec) => execute_spec(spec)?,
@@ -172,6 +174,48 @@ fn execute_list(runtime: &Runtime, list: &List) -> Result<(), BundleError> {
         _ if list.quiet => print(&states.iter().map(|state| format!("{}\n", state.id)).collect::<String>()),
         Format::Json => print_json(&states),
         Format::Table => print(&show::list(&states)),
+    }
+}
+
+/// How often is looked whether a container ran out of memory, or has ended.
+const GLANCE: Duration = Duration::from_millis(100);
+
+fn execute_events(runtime: &Runtime, events: &Events) -> Result<(), BundleError> {
+    let tell = |kind: &str, data: serde_json::Value| {
+        let event = serde_json::json!({ "type": kind, "id": events.id, "data": data });
+        print(&format!("{event}\n"))
+    };
+    let stats = || {
+        let wrong =
+            |source| BundleError::Document { what: "document", path: "standard output".into(), source };
+        let stats = runtime.stats(&events.id)?;
+        tell("stats", serde_json::to_value(stats).map_err(wrong)?)
+    };
+    if events.stats {
+        return stats();
+    }
+    let mut kills = runtime.oom_kills(&events.id)?;
+    let mut next = Instant::now();
+    loop {
+        match runtime.state(&events.id) {
+            Ok(state) if state.status != Status::Stopped => {}
+            Ok(_) | Err(BundleError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let now = runtime.oom_kills(&events.id)?;
+        if now > kills {
+            tell("oom", serde_json::Value::Null)?;
+        }
+        kills = now;
+        if Instant::now() >= next {
+            next += events.interval.max(GLANCE);
+            match stats() {
+                // It has ended in this moment.
+                Err(BundleError::NotRunning) => return Ok(()),
+                told => told?,
+            }
+        }
+        std::thread::sleep(GLANCE);
     }
 }
 

@@ -32,8 +32,7 @@ pub(crate) fn try_namespaces(flags: u64) -> io::Result<()> {
 }
 
 /// Another descriptor, from `floor` up, for what this process has as `number`, closed when a program is executed.
-pub(crate) fn duplicate(number: u32, floor: u32) -> io::Result<OwnedFd> {
-    let [number, floor] = [number, floor].map(|number| c_int::try_from(number).unwrap_or(c_int::MAX));
+pub(crate) fn duplicate(number: c_int, floor: c_int) -> io::Result<OwnedFd> {
     // SAFETY: fcntl with F_DUPFD_CLOEXEC touches no memory, refuses a number that is no descriptor, and returns a new
     // one that nobody owns.
     unsafe {

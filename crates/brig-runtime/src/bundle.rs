@@ -26,8 +26,8 @@ use crate::record::ProcessId;
 /// The argument with which the helper does this.
 pub const BUNDLE_ARGUMENT: &str = "bundle";
 
-/// The runtime's first packet. Beside it come standard input, output and error, and what else the payload is to have
-/// from descriptor 3 up.
+/// The runtime's first packet. Beside it come standard input, output and error, and then the descriptors of
+/// [`BundleRequest::preserved`].
 pub const START: &[u8] = b"S";
 /// The runtime's second packet.
 pub const COMMIT: &[u8] = b"C";
@@ -44,6 +44,8 @@ pub struct BundleRequest {
     pub payload: PayloadPlan,
     /// Whether the payload gets a terminal, and its first size, rows and columns.
     pub tty: Option<(u16, u16)>,
+    /// The numbers of more descriptors that the payload is to have: from 3 up, in their order.
+    pub preserved: Vec<i32>,
     /// The socket on which the payload waits to be started. Without one it starts at once.
     pub wait_at: Option<PathBuf>,
     /// A file that the payload has locked (`flock(2)`) until its program is executed.

@@ -30,7 +30,10 @@ pub struct Hook {
 /// The hooks that are run while a container is made, and what they are told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
-    /// In the runtime's namespaces, when the container's are there: `prestart`, then `createRuntime`.
+    /// In the runtime's namespaces, when the container's are there. What they are told is older than the status
+    /// `creating`.
+    pub prestart: Vec<Hook>,
+    /// In the runtime's namespaces, after those.
     pub create_runtime: Vec<Hook>,
     /// In the container's namespaces, before the root is changed.
     pub create_container: Vec<Hook>,
@@ -43,7 +46,9 @@ pub struct Hooks {
 impl Hooks {
     /// Whether there are none.
     pub fn are_none(&self) -> bool {
-        self.create_runtime.is_empty() && self.create_container.is_empty() && self.start_container.is_empty()
+        [&self.prestart, &self.create_runtime, &self.create_container, &self.start_container]
+            .iter()
+            .all(|hooks| hooks.is_empty())
     }
 }
 

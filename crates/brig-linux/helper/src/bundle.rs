@@ -40,6 +40,7 @@ pub(crate) fn run() -> libc::c_int {
 fn work(runtime: &mut Runtime) -> Result<(), StepError> {
     let request = read_request().step("read the request")?;
     let (io, preserved) = runtime.streams()?;
+    let preserved = request.preserved.iter().copied().zip(preserved).collect();
     let lock = request.lock.as_deref().map(take_lock).transpose().step("take the lock")?;
     let listener = request.wait_at.as_deref().map(bind_at).transpose().step("make the socket")?;
     let making = Making::new(&request.payload, request.tty, io).released(preserved, listener, lock);

@@ -9,6 +9,7 @@ use brig_runtime::protocol::StepError;
 use super::Status;
 use crate::helper::HelperError;
 use crate::plan::PlanError;
+use crate::stats::StatsError;
 
 /// Why something can't be done with a bundle's container. Callers of runc look for some of the texts.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,9 @@ pub enum BundleError {
         #[source]
         source: io::Error,
     },
+    /// What it uses can't be read.
+    #[error(transparent)]
+    Stats(#[from] StatsError),
     /// A hook failed.
     #[error(transparent)]
     Hook(#[from] HookError),

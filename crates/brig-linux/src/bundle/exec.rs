@@ -96,6 +96,7 @@ impl Runtime {
         let mut payload = plan_linux(&spec, &RootFs::Path { path: entry.record.rootfs.clone() }, &host)?;
         payload.cgroup = entry.record.cgroups.clone();
         payload.hooks = Hooks::default();
+        let preserved = talk::preserved(options.preserve_fds)?;
         let request = BundleRequest {
             version: PLAN_VERSION,
             payload,
@@ -104,8 +105,8 @@ impl Runtime {
             lock: None,
             follow: options.follow,
             target: Some(init),
+            preserved: preserved.numbers.clone(),
         };
-        let preserved = talk::preserved(options.preserve_fds)?;
         talk::make(
             &self.helper()?,
             &request,
@@ -147,9 +148,7 @@ fn change(mut process: Process, changes: ExecProcess) -> Result<Process, BundleE
         return Ok(process);
     };
     process.set_args(Some(args)).set_terminal(Some(tty));
-    let mut all = process.env().clone().unwrap_or_default();
-    all.extend(env);
-    process.set_env(Some(all));
+    put_env(&mut process, &env);
     if let Some(cwd) = cwd {
         process.set_cwd(cwd);
     }
@@ -175,6 +174,17 @@ fn change(mut process: Process, changes: ExecProcess) -> Result<Process, BundleE
     }
     add_capabilities(&mut process, &capabilities)?;
     Ok(process)
+}
+
+/// What comes later is in place of what had its name.
+pub(super) fn put_env(process: &mut Process, more: &[String]) {
+    let mut all = process.env().clone().unwrap_or_default();
+    for variable in more {
+        let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+        all.retain(|have| name(have) != name(variable));
+        all.push(variable.clone());
+    }
+    process.set_env(Some(all));
 }
 
 /// Into the sets from which a program of any user has them.

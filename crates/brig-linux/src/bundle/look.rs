@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Entry;
 use super::{BundleError, PROGRAMS, Runtime};
+use crate::stats::{CgroupStats, cgroup_stats};
 
 /// What a container does (runtime specification, State; `paused` is runc's).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,41 @@ impl Runtime {
     /// [`BundleError::NotFound`]; its cgroups can't be read.
     pub fn pids(&self, id: &str) -> Result<Vec<i32>, BundleError> {
         self.find(id)?.pids()
+    }
+
+    /// What a container uses, as `runc events` tells it: the `data` of a `stats` event.
+    ///
+    /// # Errors
+    /// [`BundleError::NotRunning`]; its cgroups can't be read.
+    pub fn stats(&self, id: &str) -> Result<CgroupStats, BundleError> {
+        let entry = self.find(id)?;
+        match entry.status()? {
+            Status::Stopped | Status::Creating => Err(BundleError::NotRunning),
+            _ => Ok(cgroup_stats(&entry.record.cgroups.directories())?),
+        }
+    }
+}
+
+impl Runtime {
+    /// How often the kernel's OOM killer has ended a process of a container.
+    ///
+    /// # Errors
+    /// [`BundleError::NotFound`]; its cgroup can't be read.
+    pub fn oom_kills(&self, id: &str) -> Result<u64, BundleError> {
+        let cgroups = self.find(id)?.record.cgroups;
+        let legacy = cgroups.legacy.iter().find(|dir| dir.controller == "memory");
+        let path = match (legacy, &cgroups.unified) {
+            (Some(dir), _) => dir.path().join("memory.oom_control"),
+            (None, Some(dir)) => dir.path().join("memory.events"),
+            (None, None) => return Ok(0),
+        };
+        let text = match fs::read_to_string(&path) {
+            // Gone with the container, or without that controller.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            text => text.map_err(BundleError::io("read", &path))?,
+        };
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+        Ok(count.unwrap_or(0))
     }
 }
 

@@ -7,6 +7,7 @@ use brig_runtime::hooks::{self, Hook, HookError};
 use brig_runtime::plan::{CgroupPlan, PLAN_VERSION, PayloadPlan, RootFs};
 use oci_spec::runtime::{Process, Spec};
 
+use super::exec::put_env;
 use super::record::{Entry, Record, read_spec};
 use super::talk::{self, Made};
 use super::{BundleError, Runtime};
@@ -65,7 +66,8 @@ impl Runtime {
         let mut entry = self.add(id, &plan.config, record)?;
         let helper = self.helper();
         let made = helper.and_then(|helper| {
-            let request = request(&plan, &entry, way);
+            let mut request = request(&plan, &entry, way);
+            request.preserved.clone_from(&preserved.numbers);
             talk::make(&helper, &request, &preserved, "create the container", &mut |process, terminal| {
                 entry.record.init = Some(process);
                 entry.write()?;
@@ -97,6 +99,7 @@ impl Runtime {
         let host = HostOptions {
             bundle: Some(&bundle),
             late_hooks: true,
+            every_hierarchy: true,
             cgroup_parent: &self.cgroup_parent,
             ..HostOptions::new(&self.host, id)
         };
@@ -123,6 +126,7 @@ fn request(plan: &Plan, entry: &Entry, way: &Way) -> BundleRequest {
         lock: (!way.start).then(|| entry.created_lock()),
         follow: way.follow,
         target: None,
+        preserved: Vec::new(),
     }
 }
 
@@ -189,9 +193,7 @@ fn add_env(spec: &mut Spec, more: &[String]) {
         return;
     }
     if let Some(mut process) = spec.process().clone() {
-        let mut env = process.env().clone().unwrap_or_default();
-        env.extend_from_slice(more);
-        process.set_env(Some(env));
+        put_env(&mut process, more);
         spec.set_process(Some(process));
     }
 }

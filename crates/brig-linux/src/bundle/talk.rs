@@ -58,7 +58,7 @@ pub(super) type Ready<'a> =
 pub(super) fn make(
     helper: &Helper,
     request: &BundleRequest,
-    preserved: &[OwnedFd],
+    preserved: &Preserved,
     what: &'static str,
     ready: &mut Ready<'_>,
 ) -> Result<Made, BundleError> {
@@ -97,13 +97,13 @@ struct Maker {
 impl Maker {
     fn make(
         &mut self,
-        preserved: &[OwnedFd],
+        preserved: &Preserved,
         what: &'static str,
         ready: &mut Ready<'_>,
     ) -> Result<(ProcessId, Option<OwnedFd>), BundleError> {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let mut fds = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-        fds.extend(preserved.iter().map(AsFd::as_fd));
+        fds.extend(preserved.copies.iter().map(AsFd::as_fd));
         self.send(START, &fds)?;
         let (mut terminal, mut process) = (None, None);
         loop {
@@ -153,19 +153,35 @@ pub(super) fn send_console(socket: &Path, master: &OwnedFd) -> Result<(), Bundle
     sent.map_err(failed)
 }
 
-/// The descriptors from 3 up that the program is to have, closed in every other program that is executed.
-pub(super) fn preserved(count: u32) -> Result<Vec<OwnedFd>, BundleError> {
+/// Descriptors of this process's that the program is to have, closed in every other program that is executed.
+#[derive(Debug, Default)]
+pub(super) struct Preserved {
+    /// Their numbers, from 3 up.
+    pub(super) numbers: Vec<i32>,
+    copies: Vec<OwnedFd>,
+}
+
+/// Those from 3 up. What isn't open stays a hole, as with runc's relatives: callers count on numbers, and not on what
+/// they have never opened.
+pub(super) fn preserved(count: u32) -> Result<Preserved, BundleError> {
     if count > MAX_PRESERVED {
         let reason = format!("{count} descriptors are to be kept: {MAX_PRESERVED} can be");
         return Err(BundleError::Usage { reason });
     }
-    // Above them all: a copy must not fill a hole among them.
-    let end = 3 + count;
-    let one = |number: u32| {
-        let path = Path::new("/proc/self/fd").join(number.to_string());
-        crate::sys::duplicate(number, end).map_err(BundleError::io("keep", &path))
-    };
-    (3..end).map(one).collect()
+    let mut preserved = Preserved::default();
+    let end = i32::try_from(count).unwrap_or_default() + 3;
+    for number in 3..end {
+        // Above them all: a copy must not fill a hole among them.
+        match crate::sys::duplicate(number, end) {
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
+            copy => {
+                let path = Path::new("/proc/self/fd").join(number.to_string());
+                preserved.copies.push(copy.map_err(BundleError::io("keep", &path))?);
+                preserved.numbers.push(number);
+            }
+        }
+    }
+    Ok(preserved)
 }
 
 /// As many as go beside one message, with the standard streams.

@@ -24,10 +24,9 @@ pub(super) fn hooks(context: &Context<'_>) -> Result<Hooks, PlanError> {
         let reason = "poststart and poststop hooks are run by `brig oci` only";
         return Err(PlanError::unsupported("hooks", reason));
     }
-    let mut create_runtime = list("hooks.prestart", hooks.prestart().as_deref())?;
-    create_runtime.extend(list("hooks.createRuntime", hooks.create_runtime().as_deref())?);
     Ok(Hooks {
-        create_runtime,
+        prestart: list("hooks.prestart", hooks.prestart().as_deref())?,
+        create_runtime: list("hooks.createRuntime", hooks.create_runtime().as_deref())?,
         create_container: list("hooks.createContainer", hooks.create_container().as_deref())?,
         start_container: list("hooks.startContainer", hooks.start_container().as_deref())?,
         about: about(spec, context.options.id, context.options.bundle),

@@ -63,7 +63,7 @@ fn plan(
             return Err(refused(&target, "ids are mapped in bind mounts only"));
         }
         let typ = typ.ok_or(PlanError::Missing { field: "mounts[].type" })?;
-        new(context, typ, &mut options)?
+        new(context, typ, source, &mut options)?
     };
     wall(context, &target, &what, &mut options);
     Ok(with_attributes(target, what, &options))
@@ -132,7 +132,12 @@ fn bind_of(context: &Context<'_>, source: PathBuf, options: &mut Options) -> Mou
 
 /// A new file system, or the host's where an ordinary user may not make one: those that show a namespace can be made
 /// only by whoever owns the namespace.
-fn new(context: &Context<'_>, typ: &str, options: &mut Options) -> Result<MountKind, PlanError> {
+fn new(
+    context: &Context<'_>,
+    typ: &str,
+    source: Option<&Path>,
+    options: &mut Options,
+) -> Result<MountKind, PlanError> {
     let user = context.namespaces.user.is_some();
     let instead = match typ {
         "proc" if user && !context.namespaces.has(PID) => Some("/proc"),
@@ -149,6 +154,9 @@ fn new(context: &Context<'_>, typ: &str, options: &mut Options) -> Result<MountK
         data.retain(|(key, value)| key != "gid" || is_mapped(context, value.as_deref()));
     }
     labels::put(context, typ, &mut data)?;
+    // What the container's `mountinfo` says.
+    let source = source.map(text).transpose()?.unwrap_or_else(|| typ.to_owned());
+    data.insert(0, ("source".to_owned(), Some(source)));
     Ok(MountKind::New { fs_type: typ.to_owned(), options: data })
 }
 

@@ -37,8 +37,8 @@ pub(super) struct Entry<'a> {
     pub(super) program: Option<OwnedFd>,
     /// The landlock domain, once it is made.
     pub(super) domain: Option<OwnedFd>,
-    /// What the program has from descriptor 3 up. An engine has its own there.
-    pub(super) preserved: Vec<OwnedFd>,
+    /// What the program has from descriptor 3 up, by number, in order. An engine has its own there.
+    pub(super) preserved: Vec<(i32, OwnedFd)>,
     /// What it takes to outlive whoever makes this process.
     pub(super) release: Option<Release>,
     /// This process's pid outside of the container, once it was asked for.

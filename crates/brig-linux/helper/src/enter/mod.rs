@@ -84,7 +84,7 @@ pub(crate) struct Making<'a> {
     /// Of its terminal, if it gets one.
     size: Option<(u16, u16)>,
     io: ChildIo,
-    preserved: Vec<OwnedFd>,
+    preserved: Vec<(i32, OwnedFd)>,
     release: Option<Release>,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Making<'a> {
     /// program is executed.
     pub(crate) fn released(
         self,
-        preserved: Vec<OwnedFd>,
+        preserved: Vec<(i32, OwnedFd)>,
         listener: Option<OwnedFd>,
         lock: Option<OwnedFd>,
     ) -> Self {
@@ -275,8 +275,13 @@ fn map_ids(pid: i32, plan: &PayloadPlan) -> Result<(), Failure> {
 
 /// The hooks in this process's namespaces.
 fn run_hooks(hooks: &Hooks, pid: i32) -> Result<(), Failure> {
-    let state = hooks.about.state("creating", Some(pid));
-    hooks.create_runtime.iter().try_for_each(|hook| Ok(hooks::run(hook, &hooks.about.bundle, &state)?))
+    for (status, hooks_of) in [("created", &hooks.prestart), ("creating", &hooks.create_runtime)] {
+        let state = hooks.about.state(status, Some(pid));
+        for hook in hooks_of {
+            hooks::run(hook, &hooks.about.bundle, &state)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the maps of a child's user namespace, with this process's rights.

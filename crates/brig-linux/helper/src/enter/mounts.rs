@@ -175,7 +175,15 @@ fn detach(mount: &OwnedFd) -> Result<(), Errno> {
 fn target_of(root: BorrowedFd<'_>, mount: &MountPlan, kind: FileType) -> Result<OwnedFd, Failure> {
     let strict = matches!(&mount.what, MountKind::New { fs_type, .. } if ["proc", "sysfs", "devpts"].contains(&fs_type.as_str()));
     let made = make_target(root, &mount.target, kind)?;
-    let target = if strict { open_strictly(root, &mount.target)? } else { made };
+    let target = match strict.then(|| open_strictly(root, &mount.target)) {
+        None => made,
+        // In the words that callers of runc know.
+        Some(Err(Errno::LOOP)) => {
+            let subject = format!("`{}` must be mounted on ordinary directory, and is a link", mount.target);
+            return Err(Failure { subject: Some(subject), errno: 0, ..Failure::new(Errno::LOOP) });
+        }
+        Some(opened) => opened?,
+    };
     if rustix::fs::fstatfs(&target)?.f_type == PROC_MAGIC {
         return Err(Errno::PERM.into());
     }

@@ -49,8 +49,8 @@ pub(super) fn engine_ends(process: &ProcessPlan) -> Result<(Option<EngineEnds>, 
 impl Entry<'_> {
     /// The first descriptor that isn't the program's.
     fn first_needed(&self) -> i32 {
-        let preserved = i32::try_from(self.preserved.len()).unwrap_or(i32::MAX - FIRST - NEEDED);
-        FIRST + preserved.max(INPUT_FD + 1 - FIRST)
+        let preserved = self.preserved.last().map_or(FIRST, |(number, _)| number + 1);
+        preserved.max(INPUT_FD + 1)
     }
 
     /// Moves a descriptor out of the way of [`place`].
@@ -71,7 +71,7 @@ pub(super) fn lift_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
         fds.extend(release.listener.iter_mut().chain(&mut release.lock));
     }
     fds.extend(&mut entry.program);
-    fds.extend(&mut entry.preserved);
+    fds.extend(entry.preserved.iter_mut().map(|(_, fd)| fd));
     for fd in fds {
         *fd = sys::lift(fd.as_fd(), floor)?;
     }
@@ -136,8 +136,8 @@ pub(super) fn place(entry: &mut Entry<'_>) -> Result<(), Failure> {
         keep(&engine.report, REPORT_FD)?;
         keep(&engine.input, INPUT_FD)?;
     }
-    for (number, fd) in (FIRST..).zip(&entry.preserved) {
-        keep(fd, number)?;
+    for (number, fd) in &entry.preserved {
+        keep(fd, *number)?;
     }
     Ok(())
 }
@@ -175,13 +175,16 @@ fn give_to_user(entry: &Entry<'_>, number: i32) -> Result<(), Failure> {
 pub(super) fn close_others(entry: &mut Entry<'_>) -> Result<(), Failure> {
     // Owners let go before numbers are closed under them.
     entry.terminal = None;
-    let kept = match entry.engine.take() {
-        Some(_) => INPUT_FD + 1,
-        None => i32::try_from(entry.preserved.len()).map_err(std::io::Error::other)? + FIRST,
-    };
     let mut number = entry.first_needed();
-    entry.preserved.clear();
-    close(kept, number - 1)?;
+    let mut kept: Vec<i32> = entry.preserved.drain(..).map(|(number, _)| number).collect();
+    if entry.engine.take().is_some() {
+        kept = vec![REPORT_FD, INPUT_FD];
+    }
+    let mut hole = FIRST;
+    for kept in kept.into_iter().chain([number]) {
+        close(hole, kept - 1)?;
+        hole = kept + 1;
+    }
     let mut next = || {
         number += 1;
         number - 1
