@@ -48,4 +48,4 @@ pub use stats::{
     Blkio, BlkioEntry, CgroupStats, Cpu, CpuSet, CpuUsage, HugeTlb, IntelRdt, Memory, MemoryEntry, Pids,
     Pressure, PressureData, StatsError, Throttling, cgroup_pids, cgroup_stats,
 };
-pub use update::{CgroupUpdate, UpdateError, plan_update, set_limits};
+pub use update::{CgroupUpdate, UpdateError, plan_resources_update, plan_update, set_limits};

@@ -1,7 +1,9 @@
 //! Other limits for a container that runs: its cgroups' files, all of them or none.
 //!
-//! No cgroup is made: its processes would have to be moved, while they make others. So a limit of a controller in which
-//! the container has no cgroup waits for its next start.
+//! No cgroup is made: its processes would have to be moved, while they make others. So a limit of a controller of v1 in
+//! which the container has no cgroup waits for its next start; on v2 the controller is switched on for the one cgroup.
+
+mod resources;
 
 use std::fs;
 use std::io;
@@ -11,6 +13,7 @@ use brig_runtime::Limits;
 use brig_runtime::plan::{CgroupDir, CgroupPlan};
 use oci_spec::runtime::{Linux, Spec};
 
+pub use self::resources::plan_resources_update;
 use crate::default_spec::resources;
 use crate::host::{Cgroups, Host};
 use crate::plan::{PlanError, cgroup_plan, wanted};
@@ -56,6 +59,8 @@ pub fn set_limits(spec: &mut Spec, limits: &Limits) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupUpdate {
     writes: Vec<(PathBuf, String)>,
+    /// Controllers of v2 to switch on first, from the top down.
+    switches: Vec<(PathBuf, String)>,
 }
 
 /// What changes for a container of this id, from the limits that it has to others. With `cgroups` it runs, in these
@@ -73,14 +78,16 @@ pub fn plan_update(
     let now = directories(new, &host.cgroups, id)?;
     let Some(cgroups) = cgroups else { return Ok(CgroupUpdate::default()) };
     let before = directories(old, &host.cgroups, id)?;
-    let mut writes = Vec::new();
+    let mut update = CgroupUpdate::default();
     for (dir, file, value) in changed(&before, &now) {
-        if !cgroups.contains(&dir.path()) || !dir.path().join(&file).exists() {
+        let path = dir.path().join(&file);
+        if !cgroups.contains(&dir.path()) || !(path.exists() || dir.controller.is_empty()) {
             return Err(no_cgroup(&file));
         }
-        writes.push((dir.path().join(file), value));
+        update.switch_on(&host.cgroups, &path);
+        update.writes.push((path, value));
     }
-    Ok(CgroupUpdate { writes })
+    Ok(update)
 }
 
 fn directories(limits: &Limits, cgroups: &Cgroups, id: &str) -> Result<Vec<CgroupDir>, PlanError> {
@@ -123,11 +130,35 @@ impl CgroupUpdate {
         &self.writes
     }
 
-    /// Writes all of it. What is given back undoes it.
+    /// Switches the controller of a file on where the file isn't there yet: in the directories above its cgroup, from
+    /// where this process may. On v1 no file comes by that.
+    fn switch_on(&mut self, cgroups: &Cgroups, path: &Path) {
+        let (Some(root), Some(dir), Some(file)) = (&cgroups.unified, path.parent(), path.file_name()) else {
+            return;
+        };
+        let file = file.to_string_lossy();
+        let controller = file.split_once('.').map_or("", |(controller, _)| controller);
+        if path.exists() || !dir.starts_with(root) || controller == "cgroup" {
+            return;
+        }
+        let mut above: Vec<&Path> = dir.ancestors().skip(1).take_while(|dir| dir.starts_with(root)).collect();
+        above.reverse();
+        for dir in above {
+            let switch = (dir.join("cgroup.subtree_control"), format!("+{controller}"));
+            if !self.switches.contains(&switch) {
+                self.switches.push(switch);
+            }
+        }
+    }
+
+    /// Writes all of it. What is given back undoes it, but for controllers that were switched on.
     ///
     /// # Errors
     /// [`UpdateError`]; then everything is as it was.
     pub fn apply(&self) -> Result<Self, UpdateError> {
+        for (path, value) in &self.switches {
+            fs::write(path, value).map_err(failed(path, value))?;
+        }
         let before = self.read()?;
         match write_all(&self.writes) {
             Ok(()) => Ok(before),
@@ -143,13 +174,42 @@ impl CgroupUpdate {
         let _ = write_all(&self.writes);
     }
 
+    /// What the files say now, to be written in the opposite order.
     fn read(&self) -> Result<Self, UpdateError> {
-        let one = |(path, _): &(PathBuf, String)| match fs::read_to_string(path) {
-            Ok(text) => Ok((path.clone(), text.trim().to_owned())),
+        let one = |(path, new): &(PathBuf, String)| match fs::read_to_string(path) {
+            Ok(text) => Ok((path.clone(), old_value(path, &text, new))),
             Err(source) => Err(UpdateError::Read { path: path.clone(), source }),
         };
-        Ok(Self { writes: self.writes.iter().map(one).collect::<Result<_, _>>()? })
+        let writes = self.writes.iter().rev().map(one).collect::<Result<_, _>>()?;
+        Ok(Self { writes, switches: Vec::new() })
     }
+}
+
+/// What to write to a file to have again what it says. Files with a line for each device take one line at a time, and say
+/// nothing about a device that has no limit.
+fn old_value(path: &Path, text: &str, new: &str) -> String {
+    let file = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let keyed = |key: &&str| key.contains(':') || ["rdma.max", "net_prio.ifpriomap"].contains(&file.as_ref());
+    let Some(key) = new.split(' ').next().filter(keyed) else {
+        // The weight of most devices is the first line of those of all.
+        return text.lines().find(|line| line.starts_with("default ")).unwrap_or(text).trim().to_owned();
+    };
+    if let Some(line) = text.lines().find(|line| line.split(' ').next() == Some(key)) {
+        return line.trim().to_owned();
+    }
+    let none = if file.contains("throttle") {
+        "0".to_owned()
+    } else if file == "io.max" {
+        let limits = new.split(' ').skip(1).filter_map(|limit| limit.split_once('='));
+        limits.map(|(name, _)| format!("{name}=max")).collect::<Vec<_>>().join(" ")
+    } else {
+        "default".to_owned()
+    };
+    format!("{key} {none}")
+}
+
+fn failed<'a>(path: &'a Path, value: &'a str) -> impl FnOnce(io::Error) -> UpdateError + 'a {
+    move |source| UpdateError::Write { path: path.to_owned(), value: value.to_owned(), source }
 }
 
 /// The kernel judges each by the others: memory may not exceed memory and swap, nor a quota its period's share. What is
@@ -157,11 +217,7 @@ impl CgroupUpdate {
 fn write_all(writes: &[(PathBuf, String)]) -> Result<(), UpdateError> {
     let refused: Vec<_> = writes.iter().filter(|(path, value)| fs::write(path, value).is_err()).collect();
     for (path, value) in refused {
-        fs::write(path, value).map_err(|source| UpdateError::Write {
-            path: path.clone(),
-            value: value.clone(),
-            source,
-        })?;
+        fs::write(path, value).map_err(failed(path, value))?;
     }
     Ok(())
 }
@@ -177,6 +233,11 @@ mod tests {
             controller: controller.into(),
             settings: settings.iter().map(|(file, value)| ((*file).into(), (*value).into())).collect(),
         }
+    }
+
+    fn changes(writes: &[(&Path, &str)]) -> CgroupUpdate {
+        let writes = writes.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned()));
+        CgroupUpdate { writes: writes.collect(), switches: Vec::new() }
     }
 
     fn lines(before: &[CgroupDir], now: &[CgroupDir]) -> Vec<String> {
@@ -205,7 +266,7 @@ mod tests {
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         fs::write(&one, "1\n").unwrap();
         fs::write(&two, "2\n").unwrap();
-        let update = CgroupUpdate { writes: vec![(one.clone(), "11".into()), (two.clone(), "22".into())] };
+        let update = changes(&[(&one, "11"), (&two, "22")]);
         let undo = update.apply().unwrap();
         assert_eq!(
             (fs::read_to_string(&one).unwrap(), fs::read_to_string(&two).unwrap()),
@@ -217,12 +278,38 @@ mod tests {
             ("1".into(), "2".into())
         );
         let missing = dir.path().join("not/there");
-        let update = CgroupUpdate { writes: vec![(one.clone(), "11".into()), (missing, "x".into())] };
+        let update = changes(&[(&one, "11"), (&missing, "x")]);
         assert!(matches!(update.apply(), Err(UpdateError::Read { .. })));
         // A file that can be read and not written: the kernel's own.
         let refusing = PathBuf::from("/proc/self/status");
-        let update = CgroupUpdate { writes: vec![(one.clone(), "11".into()), (refusing, "x".into())] };
+        let update = changes(&[(&one, "11"), (&refusing, "x")]);
         assert!(matches!(update.apply(), Err(UpdateError::Write { .. })));
         assert_eq!(fs::read_to_string(&one).unwrap(), "1");
+    }
+    #[test]
+    fn lines_of_devices_are_undone_one_by_one() {
+        let old = |file: &str, text: &str, new: &str| old_value(&Path::new("/cgroup").join(file), text, new);
+        assert_eq!(old("io.weight", "default 100\n8:0 50\n", "200"), "default 100");
+        assert_eq!(old("io.weight", "default 100\n8:0 50\n", "8:0 60"), "8:0 50");
+        assert_eq!(old("io.weight", "default 100\n8:0 50\n", "8:16 60"), "8:16 default");
+        assert_eq!(old("io.max", "", "8:0 rbps=5 wiops=6"), "8:0 rbps=max wiops=max");
+        assert_eq!(old("io.max", "8:0 rbps=1 wbps=max\n", "8:0 rbps=5"), "8:0 rbps=1 wbps=max");
+        assert_eq!(old("blkio.throttle.read_bps_device", "8:16 5\n", "8:0 7"), "8:0 0");
+        assert_eq!(old("cpu.max", "max 100000\n", "5000 10000"), "max 100000");
+        assert_eq!(old("net_prio.ifpriomap", "lo 0\neth0 2\n", "eth0 3"), "eth0 2");
+    }
+
+    #[test]
+    fn controllers_are_switched_on_from_the_top() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut host = Host::probe();
+        host.cgroups.unified = Some(dir.path().to_owned());
+        let mut update = CgroupUpdate::default();
+        update.switch_on(&host.cgroups, &dir.path().join("a/b/io.max"));
+        update.switch_on(&host.cgroups, &dir.path().join("a/b/io.weight"));
+        update.switch_on(&host.cgroups, &dir.path().join("a/b/cgroup.freeze"));
+        update.switch_on(&host.cgroups, Path::new("/elsewhere/io.max"));
+        let written = |path: &str| (dir.path().join(path).join("cgroup.subtree_control"), "+io".to_owned());
+        assert_eq!(update.switches, [written(""), written("a")]);
     }
 }

@@ -10,7 +10,7 @@ const FIELD: &str = "linux.resources.blockIO";
 /// The name of the controller of block devices on v1 and on v2.
 const BLKIO: (&str, &str) = ("blkio", "io");
 
-pub(super) fn block_io(limits: &LinuxBlockIo, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
+pub(crate) fn block_io(limits: &LinuxBlockIo, cgroups: &Cgroups) -> Result<Vec<Wanted>, PlanError> {
     let leaf = limits.leaf_weight().is_some_and(|weight| weight != 0)
         || limits
             .weight_device()
@@ -103,7 +103,7 @@ fn has_bfq(cgroups: &Cgroups) -> bool {
 }
 
 /// A page's size is part of a file's name.
-pub(super) fn huge_pages(limit: &LinuxHugepageLimit) -> Result<Wanted, PlanError> {
+pub(crate) fn huge_pages(limit: &LinuxHugepageLimit) -> Result<Wanted, PlanError> {
     let size = limit.page_size();
     let digits = size.trim_end_matches(|char: char| char.is_ascii_uppercase());
     let unit = &size[digits.len()..];

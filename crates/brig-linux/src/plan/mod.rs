@@ -37,8 +37,9 @@ use crate::host::Host;
 
 pub(crate) use self::hooks::{about, late_hooks};
 pub(crate) use self::mount_options::mount_options;
+pub(crate) use self::input_output::{block_io, huge_pages};
 pub(crate) use self::process::{rlimit, seccomp_plan};
-pub(crate) use self::resources::{cgroup_plan, wanted};
+pub(crate) use self::resources::{Wanted, cgroup_plan, more_of_cpu, unified_controller, wanted, weight};
 
 /// Why a container can't be had as its spec asks.
 #[derive(Debug, thiserror::Error)]

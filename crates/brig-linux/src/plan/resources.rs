@@ -341,7 +341,7 @@ fn cpu_wishes(cpu: &LinuxCpu) -> Vec<Wanted> {
     if quota.is_some() || period.is_some() {
         wanted.extend(bandwidth(quota, period));
     }
-    wanted.extend(more_of_cpu(cpu));
+    wanted.extend(more_of_cpu(cpu, false));
     for (name, file, list) in
         [("CPU set", "cpuset.cpus", cpu.cpus()), ("memory node", "cpuset.mems", cpu.mems())]
     {
@@ -352,20 +352,21 @@ fn cpu_wishes(cpu: &LinuxCpu) -> Vec<Wanted> {
     wanted
 }
 
-/// What is of one version alone, or newer than both.
-fn more_of_cpu(cpu: &LinuxCpu) -> Vec<Wanted> {
+/// What is of one version alone, or newer than both. Zeros are what a new cgroup has; one that exists may have others.
+pub(crate) fn more_of_cpu(cpu: &LinuxCpu, exists: bool) -> Vec<Wanted> {
     let one = |name, v1: Option<&'static str>, v2: Option<&'static str>, value: Option<String>| {
         let file = |file: Option<&'static str>, value: &String| Some((file?.into(), value.clone()));
         value.map(|value| Wanted { controller: "cpu", name, v1: file(v1, &value), v2: file(v2, &value) })
     };
     let text = |value: Option<u64>| value.filter(|value| *value != 0).map(|value| value.to_string());
     let runtime = cpu.realtime_runtime().filter(|value| *value != 0).map(|value| value.to_string());
-    let idle = cpu.idle().filter(|value| *value != 0).map(|value| value.to_string());
+    let idle = cpu.idle().filter(|value| exists || *value != 0).map(|value| value.to_string());
+    let burst = cpu.burst().filter(|value| exists || *value != 0).map(|value| value.to_string());
     // The period of real-time processes comes before their share of it.
     [
         one("real-time CPU", Some("cpu.rt_period_us"), None, text(cpu.realtime_period())),
         one("real-time CPU", Some("cpu.rt_runtime_us"), None, runtime),
-        one("CPU burst", Some("cpu.cfs_burst_us"), Some("cpu.max.burst"), text(cpu.burst())),
+        one("CPU burst", Some("cpu.cfs_burst_us"), Some("cpu.max.burst"), burst),
         one("idle CPU", Some("cpu.idle"), Some("cpu.idle"), idle),
     ]
     .into_iter()
@@ -374,7 +375,7 @@ fn more_of_cpu(cpu: &LinuxCpu) -> Vec<Wanted> {
 }
 
 /// v1's 2 to 262144 on v2's 1 to 10000, as runc and systemd convert it.
-fn weight(shares: u64) -> u64 {
+pub(crate) fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
@@ -406,15 +407,20 @@ fn add_unified(plan: &mut CgroupPlan, resources: &LinuxResources) -> Result<(), 
     let mut files: Vec<_> = files.iter().collect();
     files.sort_unstable();
     for (file, value) in files {
-        if file.contains('/') || !file.contains('.') {
-            let field = "linux.resources.unified";
-            return Err(PlanError::Invalid {
-                field,
-                value: file.clone(),
-                reason: "isn't the name of a cgroup file",
-            });
-        }
+        unified_controller(file)?;
         unified.settings.push((file.clone(), value.clone()));
     }
     Ok(())
+}
+
+/// The controller of a file of v2.
+pub(crate) fn unified_controller(file: &str) -> Result<&str, PlanError> {
+    match file.split_once('.') {
+        Some((controller, _)) if !file.contains('/') => Ok(controller),
+        _ => Err(PlanError::Invalid {
+            field: "linux.resources.unified",
+            value: file.to_owned(),
+            reason: "isn't the name of a cgroup file",
+        }),
+    }
 }

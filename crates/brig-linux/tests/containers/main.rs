@@ -17,3 +17,4 @@ mod namespaces;
 mod ordinary;
 mod process;
 mod support;
+mod update;
