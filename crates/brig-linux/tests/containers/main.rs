@@ -17,4 +17,5 @@ mod namespaces;
 mod ordinary;
 mod process;
 mod support;
+mod unified;
 mod update;

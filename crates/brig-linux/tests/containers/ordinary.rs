@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use brig_linux::{Host, PlanError};
 
 use super::support::{has_program, machine, script_options};
+use super::unified::with_controllers;
 
 /// Set in the process that runs a test as an ordinary user.
 pub(crate) const MARK: &str = "BRIG_TEST_ORDINARY";
@@ -14,6 +16,11 @@ const NOBODY: u32 = 65534;
 
 /// Runs tests of this program, by their names, as nobody.
 fn as_nobody(names: &[&str]) {
+    as_nobody_in(None, names);
+}
+
+/// The same in a cgroup.
+fn as_nobody_in(cgroup: Option<&Path>, names: &[&str]) {
     if std::env::var_os(MARK).is_some() {
         return;
     }
@@ -27,7 +34,16 @@ fn as_nobody(names: &[&str]) {
     let program = dir.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let id = NOBODY.to_string();
-    let output = Command::new("setpriv")
+    let enter = cgroup.map(|cgroup| format!("echo $$ > {}/cgroup.procs; ", cgroup.display()));
+    let enter = enter.unwrap_or_default() + "exec \"$0\" \"$@\"";
+    // By its path: busybox's shell has one of its own.
+    let setpriv = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|dir| dir.join("setpriv"))
+        .find(|path| path.exists())
+        .unwrap();
+    let output = Command::new("sh")
+        .args(["-c", &enter])
+        .arg(setpriv)
         .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
         .arg(&program)
         .args(["--test-threads", "2", "--exact"])
@@ -72,6 +88,81 @@ fn containers_of_an_ordinary_user() {
         "ordinary::devices_work",
         "ordinary::a_limit_is_an_error_where_nothing_is_delegated",
     ]);
+}
+
+/// A cgroup of v2 with its controllers, and one in it for those who use it, both nobody's.
+struct Delegated {
+    dir: PathBuf,
+}
+
+impl Delegated {
+    fn new(inner: &str) -> Option<Self> {
+        let machine = with_controllers(&["memory", "pids"]).filter(|machine| !machine.host.rootless)?;
+        let root = machine.host.cgroups.unified.clone().unwrap();
+        fs::write(root.join("cgroup.subtree_control"), "+memory +pids").unwrap();
+        let dir = root.join(format!("brig-test-{inner}-{}", std::process::id()));
+        let delegated = Self { dir };
+        fs::create_dir_all(delegated.inner(inner)).unwrap();
+        for dir in [delegated.dir.clone(), delegated.inner(inner)] {
+            chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
+            for file in ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+                chown(dir.join(file), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        Some(delegated)
+    }
+
+    fn inner(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        fn remove(dir: &Path) {
+            for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+                if entry.file_type().is_ok_and(|typ| typ.is_dir()) {
+                    remove(&entry.path());
+                }
+            }
+            let _ = fs::remove_dir(dir);
+        }
+        remove(&self.dir);
+    }
+}
+
+/// What an ordinary user can do with a cgroup of its own.
+const WITH_A_CGROUP: [&str; 4] = [
+    "ordinary::what_is_delegated_has_limits",
+    "limits::too_much_memory_is_a_reason",
+    "limits::too_many_processes_can_t_be_made",
+    "limits::everything_stands_still_while_it_is_paused",
+];
+
+#[test]
+fn containers_in_a_delegated_cgroup() {
+    let Some(delegated) = Delegated::new("session") else { return };
+    as_nobody_in(Some(&delegated.inner("session")), &WITH_A_CGROUP);
+}
+
+/// As a service of systemd's with `User=` and `Delegate=yes`: the process is in the cgroup itself, and a cgroup with
+/// processes passes no controllers on.
+#[test]
+fn containers_in_a_delegated_cgroup_with_processes() {
+    let Some(delegated) = Delegated::new("service") else { return };
+    as_nobody_in(Some(&delegated.dir), &WITH_A_CGROUP);
+}
+
+#[test]
+fn what_is_delegated_has_limits() {
+    let Some(machine) = machine() else { return };
+    if !machine.host.rootless || machine.host.cgroups.unified.is_none() {
+        return;
+    }
+    let mut options = script_options("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max");
+    options.limits.memory = Some(64 << 20);
+    options.limits.pids = Some(20);
+    assert_eq!(machine.run(&options).stdout, "67108864\n20\n");
 }
 
 #[test]

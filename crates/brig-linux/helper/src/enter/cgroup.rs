@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::failure::{Failure, On};
-use super::{sys, write_value};
+use super::{read_value, sys, write_value};
 
 /// The cgroup namespace takes its root from where the process is, so it is made once the process is there.
 pub(super) const LATER: u32 = libc::CLONE_NEWCGROUP.cast_unsigned();
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How deep a container's own cgroups are followed.
 const MAX_DEPTH: usize = 64;
+
+/// Where processes go that are in the way (see [`make_room`]). No container's id.
+const OTHERS: &str = "brig/processes";
 
 /// The cgroups, open.
 #[derive(Debug)]
@@ -141,6 +144,7 @@ fn pass_controllers_on(parent: BorrowedFd<'_>, dir: &CgroupDir) -> Result<(), Fa
     wanted.sort_unstable();
     wanted.dedup();
     let value: String = wanted.iter().map(|controller| format!("+{controller} ")).collect();
+    make_room(parent).on(&dir.parent)?;
     let mut levels: Vec<&Path> = dir.name.ancestors().skip(1).collect();
     levels.reverse();
     for level in levels {
@@ -149,6 +153,36 @@ fn pass_controllers_on(parent: BorrowedFd<'_>, dir: &CgroupDir) -> Result<(), Fa
         write_value(parent, &control, value.trim_end()).on(dir.parent.join(level))?;
     }
     Ok(())
+}
+
+/// A cgroup with processes passes no controllers on, or makes the cgroups below into such of threads, but for the root of
+/// all. That is where a service to which its cgroup was delegated has its processes, this one and its creators among them,
+/// and so has a container with a cgroup namespace: they move into a cgroup beside those of the containers, which stays.
+fn make_room(parent: BorrowedFd<'_>) -> Result<(), Failure> {
+    match rustix::fs::accessat(parent, "cgroup.type", rustix::fs::Access::EXISTS, AtFlags::empty()) {
+        // The root of all.
+        Err(Errno::NOENT) => return Ok(()),
+        exists => exists?,
+    }
+    let end = Instant::now() + PATIENCE;
+    let to = format!("{OTHERS}/cgroup.procs");
+    loop {
+        let processes = read_value(parent, "cgroup.procs")?;
+        if processes.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(Errno::BUSY.into());
+        }
+        make_directories(parent, Path::new(OTHERS)).on(OTHERS)?;
+        for process in processes.lines() {
+            match write_value(parent, &to, process) {
+                // It has ended meanwhile.
+                Err(failure) if is(&failure, Errno::SRCH) => {}
+                moved => moved?,
+            }
+        }
+    }
 }
 
 /// Freezes or thaws, and waits until it has happened.

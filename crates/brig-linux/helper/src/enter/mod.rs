@@ -324,3 +324,11 @@ fn write_value(directory: BorrowedFd<'_>, name: &str, value: &str) -> Result<(),
     rustix::io::write(&file, value.as_bytes()).on(name)?;
     Ok(())
 }
+
+/// Reads a file of a kernel file system.
+fn read_value(directory: BorrowedFd<'_>, name: &str) -> Result<String, Failure> {
+    use rustix::fs::{Mode, OFlags};
+    let file =
+        rustix::fs::openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on(name)?;
+    std::io::read_to_string(std::fs::File::from(file)).on(name)
+}
