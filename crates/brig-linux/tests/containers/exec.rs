@@ -2,7 +2,7 @@
 
 use brig_runtime::protocol::Response;
 
-use super::support::{Running, machine, script_options};
+use super::support::{Running, machine, script_options, with_time_namespaces};
 
 fn start(script: &str) -> Option<(super::support::Machine, Running)> {
     let machine = machine()?;
@@ -84,7 +84,7 @@ fn it_ends_with_the_container() {
 
 #[test]
 fn its_clocks_and_its_schedule_are_the_container_s() {
-    let Some(machine) = machine() else { return };
+    let Some(machine) = with_time_namespaces() else { return };
     let mut json = serde_json::to_value(machine.spec(&script_options("echo up; read x"))).unwrap();
     json["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({ "type": "time" }));
     json["linux"]["timeOffsets"] = serde_json::json!({ "boottime": { "secs": 1_000_000_000 } });

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use brig_linux::seccomp::KernelVersion;
 use brig_linux::{
     ContainerOptions, Helper, HelperError, Host, HostOptions, PlanError, Spawned, default_spec, plan_linux,
 };
@@ -53,6 +54,16 @@ pub(crate) fn machine() -> Option<Machine> {
         return None;
     }
     Machine::new(host)
+}
+
+/// The same, with a kernel that has containers come into new time namespaces.
+pub(crate) fn with_time_namespaces() -> Option<Machine> {
+    let machine = machine()?;
+    if machine.host.kernel < (KernelVersion { major: 6, minor: 3 }) {
+        eprintln!("skipped: needs Linux 6.3");
+        return None;
+    }
+    Some(machine)
 }
 
 impl Machine {

@@ -265,7 +265,7 @@ fn empty(path: &Path, depth: usize) -> Result<(), Failure> {
         if entry.file_type().on(path)?.is_dir() && depth < MAX_DEPTH {
             empty(&entry.path(), depth + 1)?;
             // Its processes may be about to end.
-            let _ = rustix::fs::unlinkat(rustix::fs::CWD, &entry.path(), AtFlags::REMOVEDIR);
+            let _ = rustix::fs::unlinkat(rustix::fs::CWD, entry.path(), AtFlags::REMOVEDIR);
         }
     }
     Ok(())
