@@ -31,9 +31,12 @@ pub const BUNDLE_ARGUMENT: &str = "bundle";
 pub const START: &[u8] = b"S";
 /// The runtime's second packet.
 pub const COMMIT: &[u8] = b"C";
-/// What is written to the socket at [`BundleRequest::wait_at`] to start the payload. The answer is a packet with a
-/// letter and a [`StepError`] in JSON, or the end, when the program has been executed.
+/// What is written to the socket at [`BundleRequest::wait_at`] to start the payload. The answers are the end, when the
+/// program has been executed; a letter and a [`StepError`] in JSON, when it hasn't; or [`LISTENER`].
 pub const GO: &[u8] = b"G";
+/// The first byte of an answer that says that the payload has a descriptor, of the number that follows in this machine's
+/// byte order, which is its seccomp filter's listener. It goes on once it has been answered with four bytes.
+pub const LISTENER: u8 = b'L';
 
 /// A container to make, or a process in one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

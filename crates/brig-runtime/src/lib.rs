@@ -28,6 +28,7 @@ pub mod liveness;
 pub mod lock;
 mod log_config;
 pub mod logs;
+pub mod notify;
 pub mod packets;
 pub mod paths;
 mod payload;

@@ -59,6 +59,8 @@ pub struct PayloadPlan {
     pub process: ProcessPlan,
     /// Programs of the host to run meanwhile.
     pub hooks: Hooks,
+    /// Network devices that come from the supervisor's network namespace: what they are called there, and here.
+    pub net_devices: Vec<(String, String)>,
 }
 
 /// The program, and what it may do.
@@ -98,6 +100,25 @@ pub struct ProcessPlan {
     pub apparmor: Option<String>,
     /// The SELinux label that it is executed with.
     pub selinux: Option<String>,
+    /// Who answers for the system calls that the seccomp filter doesn't decide.
+    pub listener: Option<ListenerPlan>,
+}
+
+/// Where the listener of a seccomp filter goes, and what is said of the container there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerPlan {
+    /// The socket.
+    pub path: PathBuf,
+    /// Words of the spec's for whoever reads there.
+    pub metadata: Option<String>,
+    /// The version of the specification.
+    pub version: String,
+    /// The container's id.
+    pub id: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// Its annotations.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// The processors of a program that is executed in a container: a bit for each, or nothing for what the kernel gives.

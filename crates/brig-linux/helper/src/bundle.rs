@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use crate::enter::failure::{On, Step};
-use crate::enter::{self, ChildIo, Making, Owner, Payload};
+use crate::enter::{self, ChildIo, Making, Owner, Payload, Target};
 
 /// The largest request that is read, in bytes.
 const MAX_REQUEST: u64 = 16 * 1024 * 1024;
@@ -71,7 +71,7 @@ fn entered(making: Making<'_>, target: ProcessId, runtime: &mut Runtime) -> Resu
     if !target.exists() {
         return Err(Errno::SRCH).step("find the container");
     }
-    enter::enter(making, pidfd.as_fd(), runtime)
+    enter::enter(making, Target { pid: target.pid, pidfd: pidfd.as_fd() }, runtime)
 }
 
 fn follow(payload: &Payload, runtime: &Runtime) -> Result<(), StepError> {

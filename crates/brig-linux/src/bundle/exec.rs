@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use brig_runtime::bundle::BundleRequest;
 use brig_runtime::hooks::Hooks;
-use brig_runtime::plan::{PLAN_VERSION, RootFs};
+use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, RootFs};
 use oci_spec::runtime::{Process, Spec};
 
 use super::make::{check_console, hand_over, terminal_size};
-use super::record::read_bounded;
+use super::record::{Entry, read_bounded};
 use super::talk::{self, Made};
 use super::{BundleError, Runtime, Status};
 use crate::capabilities::capability;
@@ -88,12 +88,7 @@ impl Runtime {
         let mut spec = entry.spec()?;
         put_process(&mut spec, process)?;
         check_console(spec.process().as_ref(), options.console_socket.as_deref(), options.follow)?;
-        let host = HostOptions {
-            bundle: Some(&entry.record.bundle),
-            late_hooks: true,
-            ..HostOptions::new(&self.host, id)
-        };
-        let mut payload = plan_linux(&spec, &RootFs::Path { path: entry.record.rootfs.clone() }, &host)?;
+        let mut payload = self.plan_again(&entry, &spec)?;
         payload.cgroup = entry.record.cgroups.clone();
         payload.hooks = Hooks::default();
         let preserved = talk::preserved(options.preserve_fds)?;
@@ -116,6 +111,18 @@ impl Runtime {
                 hand_over(options.pid_file.as_deref(), options.console_socket.as_deref(), process, terminal)
             },
         )
+    }
+}
+
+impl Runtime {
+    /// What a spec means for a container that is there.
+    pub(super) fn plan_again(&self, entry: &Entry, spec: &Spec) -> Result<PayloadPlan, BundleError> {
+        let host = HostOptions {
+            bundle: Some(&entry.record.bundle),
+            late_hooks: true,
+            ..HostOptions::new(&self.host, &entry.id)
+        };
+        Ok(plan_linux(spec, &RootFs::Path { path: entry.record.rootfs.clone() }, &host)?)
     }
 }
 

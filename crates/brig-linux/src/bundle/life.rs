@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use brig_runtime::bundle::GO;
+use brig_runtime::bundle::{GO, LISTENER};
 use brig_runtime::hooks::HookError;
+use brig_runtime::notify::Listener;
 use brig_runtime::packets;
 use brig_runtime::protocol::StepError;
 use brig_runtime::record::ProcessId;
@@ -39,8 +40,9 @@ impl Runtime {
         let Some(init) = entry.record.init.filter(|_| status == Status::Created) else {
             return Err(BundleError::Status { what: "start", id: id.to_owned(), status });
         };
-        go(&entry.start_socket())?;
-        run_poststart(&entry.spec()?, &entry, init.pid)
+        let spec = entry.spec()?;
+        self.go(&entry, &spec, init.pid)?;
+        run_poststart(&spec, &entry, init.pid)
     }
 
     /// Sends a signal to a container's first process (runtime specification, Kill), or to everything in its cgroups.
@@ -109,6 +111,49 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// Tells the process that waits at a container's socket to go on, and waits until it is the program.
+    fn go(&self, entry: &Entry, spec: &Spec, init: i32) -> Result<(), BundleError> {
+        let path = entry.start_socket();
+        let failed = |errno: Errno| BundleError::io("reach the container at", &path)(errno.into());
+        let connection = connection(&path).map_err(failed)?;
+        packets::send(&connection, GO, &[]).map_err(failed)?;
+        loop {
+            let packet = packets::receive(&connection, 0).map_err(failed)?;
+            match packet.bytes.as_slice() {
+                [] => return Ok(()),
+                [LISTENER, number @ ..] => {
+                    let number = number.try_into().map(i32::from_ne_bytes);
+                    let number = number.map_err(|_| helpless(io::ErrorKind::InvalidData))?;
+                    self.hand_listener_over(entry, spec, init, number, &connection)?;
+                }
+                [_, json @ ..] => {
+                    let source: StepError = serde_json::from_slice(json)
+                        .map_err(|error| BundleError::Helpless { source: error.into() })?;
+                    return Err(BundleError::Step { what: "start the container", source });
+                }
+            }
+        }
+    }
+
+    /// The listener of the filter that the process has loaded goes where its spec says.
+    fn hand_listener_over(
+        &self,
+        entry: &Entry,
+        spec: &Spec,
+        init: i32,
+        number: i32,
+        connection: &OwnedFd,
+    ) -> Result<(), BundleError> {
+        let plan = self.plan_again(entry, spec)?;
+        let listener = plan.process.listener.ok_or_else(|| helpless(io::ErrorKind::InvalidData))?;
+        let go_on = || Ok(packets::send(connection, &init.to_ne_bytes(), &[])?);
+        let handed =
+            Listener::connect(&listener, None).and_then(|connected| connected.hand_over(init, number, go_on));
+        handed.map_err(BundleError::io("hand the seccomp listener to", &listener.path))
+    }
+}
+
 impl Entry {
     /// Removes what the container has: processes, cgroups, its record; then its hooks are run.
     pub(super) fn undo(&self, spec: &Spec) -> Result<Vec<HookError>, BundleError> {
@@ -134,21 +179,6 @@ impl Entry {
         }
         Ok(())
     }
-}
-
-/// Tells the process that waits at a socket to go on, and waits until it is the program.
-fn go(path: &Path) -> Result<(), BundleError> {
-    let failed = |errno: Errno| BundleError::io("reach the container at", path)(errno.into());
-    let connection = connection(path).map_err(failed)?;
-    packets::send(&connection, GO, &[]).map_err(failed)?;
-    let packet = packets::receive(&connection, 0).map_err(failed)?;
-    if packet.bytes.is_empty() {
-        return Ok(());
-    }
-    // The helper's own form of a step that failed: a letter, and JSON.
-    let source: StepError = serde_json::from_slice(packet.bytes.get(1..).unwrap_or_default())
-        .map_err(|error| BundleError::Helpless { source: error.into() })?;
-    Err(BundleError::Step { what: "start the container", source })
 }
 
 /// By way of its directory, since a socket's address is short.

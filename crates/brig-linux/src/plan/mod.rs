@@ -21,6 +21,8 @@ mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
+mod notify;
 mod process;
 mod refuse;
 mod resources;
@@ -36,8 +38,8 @@ use oci_spec::runtime::{Linux, Spec};
 use crate::host::Host;
 
 pub(crate) use self::hooks::{about, late_hooks};
-pub(crate) use self::mount_options::mount_options;
 pub(crate) use self::input_output::{block_io, huge_pages};
+pub(crate) use self::mount_options::mount_options;
 pub(crate) use self::process::{rlimit, seccomp_plan};
 pub(crate) use self::resources::{Wanted, cgroup_plan, more_of_cpu, unified_controller, wanted, weight};
 
@@ -207,6 +209,7 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
         masked: linux.masked_paths().clone().unwrap_or_default(),
         read_only: linux.readonly_paths().clone().unwrap_or_default(),
         process: process::process(&context)?,
+        net_devices: net_devices::net_devices(&context)?,
         user_namespace: context.namespaces.user,
         new_namespaces: context.namespaces.new,
         joined_namespaces: context.namespaces.joined,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use brig_runtime::plan::{Bytes, CapabilityPlan, IdMap, ProcessPlan, SeccompPlan, UserPlan};
 use oci_spec::runtime::{Capability, LinuxCapabilities, LinuxSeccomp, PosixRlimit, PosixRlimitType, User};
 
-use super::{Context, PlanError, labels, scheduling, text};
+use super::{Context, PlanError, labels, notify, scheduling, text};
 use crate::capabilities::bits;
 use crate::seccomp;
 
@@ -16,6 +16,7 @@ pub(super) fn process(context: &Context<'_>) -> Result<ProcessPlan, PlanError> {
     if !cwd.starts_with('/') {
         return Err(PlanError::Invalid { field: "process.cwd", value: cwd, reason: "isn't absolute" });
     }
+    let seccomp = seccomp(context)?;
     Ok(ProcessPlan {
         args: args.ok_or(PlanError::Missing { field: "process.args" })?,
         program: None,
@@ -25,7 +26,8 @@ pub(super) fn process(context: &Context<'_>) -> Result<ProcessPlan, PlanError> {
         user: user(context, process.user())?,
         capabilities: process.capabilities().as_ref().map(capabilities).unwrap_or_default(),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
-        seccomp: seccomp(context)?,
+        listener: notify::listener(context, seccomp.as_ref())?,
+        seccomp,
         landlock: None,
         rlimits: process.rlimits().iter().flatten().map(rlimit).collect(),
         oom_score_adj: process.oom_score_adj(),
@@ -79,9 +81,6 @@ fn seccomp(context: &Context<'_>) -> Result<Option<SeccompPlan>, PlanError> {
 /// Compiles a policy.
 pub(crate) fn seccomp_plan(policy: &LinuxSeccomp) -> Result<SeccompPlan, PlanError> {
     let filter = seccomp::compile(policy).map_err(|source| PlanError::Seccomp { source })?;
-    if filter.has_listener() {
-        return Err(PlanError::unsupported("linux.seccomp", "seccomp notification isn't supported"));
-    }
     Ok(SeccompPlan { filter: Bytes(filter.to_bytes()), flags: filter.flags() })
 }
 

@@ -16,18 +16,5 @@ pub(super) fn refuse(linux: &Linux) -> Result<(), PlanError> {
 type Asked = (&'static str, bool, &'static str);
 
 fn of_linux(linux: &Linux) -> Vec<Asked> {
-    let listener = linux.seccomp().as_ref().is_some_and(|policy| policy.listener_path().is_some());
-    vec![
-        ("linux.intelRdt", linux.intel_rdt().is_some(), "cache allocation isn't supported"),
-        (
-            "linux.netDevices",
-            some(linux.net_devices().as_ref().map(|map| map.len())),
-            "network devices aren't moved yet",
-        ),
-        ("linux.seccomp.listenerPath", listener, "seccomp notification isn't supported"),
-    ]
-}
-
-fn some(count: Option<usize>) -> bool {
-    count.is_some_and(|count| count > 0)
+    vec![("linux.intelRdt", linux.intel_rdt().is_some(), "cache allocation isn't supported")]
 }

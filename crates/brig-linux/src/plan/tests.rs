@@ -61,6 +61,14 @@ fn what_can_t_be_given_is_an_error_that_names_it() {
         ("/linux/resources/blockIO", json!({"weight": 9}), "linux.resources.blockIO"),
         ("/linux/resources/blockIO", json!({"leafWeight": 10}), "linux.resources.blockIO"),
         ("/linux/resources/hugepageLimits", json!([{"pageSize": "x", "limit": 1}]), "pageSize"),
+        ("/linux/netDevices", json!({"eth0": {"name": "a/b"}}), "a/b"),
+        ("/linux/seccomp", notifying("read", json!({})), "listenerPath"),
+        ("/linux/seccomp", notifying("write", json!({"listenerPath": "/s"})), "write"),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
+            "listenerMetadata",
+        ),
         ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets"),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "x"}), "linux.memoryPolicy.nodes"),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 8}), "process.ioPriority"),
@@ -84,6 +92,44 @@ fn what_can_t_be_given_is_an_error_that_names_it() {
         let text = error.to_string();
         assert!(text.contains(named), "{pointer}: {text}");
     }
+}
+
+/// A policy that asks somebody about a call.
+fn notifying(call: &str, more: serde_json::Value) -> serde_json::Value {
+    let mut policy = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": [call], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    policy.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    policy
+}
+
+#[test]
+fn a_listener_is_told_of_the_container() {
+    let host = host(false);
+    let policy = notifying("mkdir", json!({"listenerPath": "sock", "listenerMetadata": "words"}));
+    let mut spec = changed(&host, "/linux/seccomp", policy);
+    spec.set_annotations(Some([("a".to_owned(), "b".to_owned())].into()));
+    let root = RootFs::Empty;
+    let bundle = Some(Path::new("/bundle"));
+    let made = plan_linux(&spec, &root, &HostOptions { bundle, ..HostOptions::new(&host, "id") }).unwrap();
+    let listener = made.process.listener.unwrap();
+    assert_eq!((listener.path.as_path(), listener.id.as_str()), (Path::new("/bundle/sock"), "id"));
+    assert_eq!((listener.metadata.as_deref(), listener.bundle.as_path()), (Some("words"), bundle.unwrap()));
+    assert_eq!(listener.annotations, [("a".to_owned(), "b".to_owned())]);
+}
+
+#[test]
+fn devices_of_the_host_s_network_need_another_network_and_root() {
+    let host = host(false);
+    let spec = changed(&host, "/linux/netDevices", json!({"v1": {"name": "eth0"}, "a": {}}));
+    let made = plan(&spec, &host).unwrap().net_devices;
+    assert_eq!(made, [("a", "a"), ("v1", "eth0")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+    let mut shared = serde_json::to_value(&spec).unwrap();
+    shared["linux"]["namespaces"] = json!([{"type": "mount"}]);
+    assert!(plan(&serde_json::from_value(shared).unwrap(), &host).is_err());
+    let rootless = self::host(true);
+    assert!(plan(&changed(&rootless, "/linux/netDevices", json!({"a": {}})), &rootless).is_err());
 }
 
 #[test]

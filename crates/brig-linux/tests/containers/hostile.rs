@@ -26,7 +26,8 @@ fn a_link_for_proc_is_refused() {
     let Some(machine) = machine() else { return };
     symlink("/etc", machine.lower().join("proc")).unwrap();
     let failure = machine.failure(&machine.spec(&script_options("true")));
-    assert_eq!((failure.step.as_str(), failure.subject.as_deref()), ("mount", Some("/proc")), "{failure:?}");
+    let text = "mount: `/proc` must be mounted on ordinary directory, and is a link";
+    assert_eq!(failure.to_string(), text);
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn a_link_for_dev_is_refused() {
     let trap = trap(&machine);
     symlink(&trap, machine.lower().join("dev")).unwrap();
     let failure = machine.failure(&machine.spec(&script_options("true")));
-    assert_eq!(failure.subject.as_deref(), Some("/dev/pts"), "{failure:?}");
+    assert!(failure.to_string().contains("`/dev/pts` must be mounted on ordinary directory"), "{failure:?}");
     assert_untouched(&trap);
 }
 

@@ -14,6 +14,8 @@ mod hostile;
 mod limits;
 mod mounts;
 mod namespaces;
+mod network;
+mod notify;
 mod ordinary;
 mod process;
 mod support;

@@ -59,6 +59,7 @@ pub(super) const STEPS: &[Step] = &[
     ("make the cgroup namespace", make_cgroup_namespace),
     // Before anything is executed, which is when this process comes into it.
     ("make the time namespace", scheduling::make_time_namespace),
+    ("take network devices", take_network_devices),
     ("bring up the loopback interface", loopback),
     ("set the host name", hostname),
     ("set the OOM score", identity::oom_score),
@@ -129,6 +130,7 @@ pub(super) const STEPS_IN_MOUNTS: &[Step] = &[
     ("enter namespaces", join::join_namespaces),
     ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
     ("make the cgroup namespace", make_cgroup_namespace),
+    ("take network devices", take_network_devices),
     ("bring up the loopback interface", loopback),
     ("set the host name", hostname),
     ("open the root file system", join::open_root),
@@ -242,6 +244,14 @@ fn make_cgroup_namespace(entry: &mut Entry<'_>) -> Result<(), Failure> {
         sys::unshare(cgroup::LATER)?;
     }
     Ok(())
+}
+
+/// The supervisor has the rights to them, and knows where they are.
+fn take_network_devices(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if entry.plan.net_devices.is_empty() {
+        return Ok(());
+    }
+    wire::ask(entry.wire.as_fd(), wire::Asked::NetDevices).map(drop)
 }
 
 fn loopback(entry: &mut Entry<'_>) -> Result<(), Failure> {

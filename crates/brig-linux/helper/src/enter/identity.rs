@@ -1,7 +1,7 @@
 //! Who the payload is and what it may do: ids, capabilities, limits, filters.
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use brig_runtime::plan::{IdMap, IdMaps, ProcessPlan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,7 +32,7 @@ pub(super) fn map_ids(entry: &mut Entry<'_>) -> Result<(), Failure> {
     if !join::makes_user_namespace(entry.plan) {
         // Somebody else has mapped them.
     } else if !is_own(&maps.uids) || !is_own(&maps.gids) {
-        wire::request_map(entry.wire.as_fd())?;
+        wire::ask(entry.wire.as_fd(), wire::Asked::MapIds)?;
     } else {
         write_own_maps(maps)?;
     }
@@ -140,8 +140,12 @@ pub(super) fn load_seccomp(entry: &mut Entry<'_>) -> Result<(), Failure> {
     if !process.no_new_privileges {
         sys::set_capabilities(permitted, permitted, 0)?;
     }
-    sys::load_seccomp(&seccomp.filter.0, seccomp.flags)?;
-    Ok(())
+    match sys::load_seccomp(&seccomp.filter.0, seccomp.flags)? {
+        Some(listener) => {
+            wire::ask(entry.wire.as_fd(), wire::Asked::Listener(listener.as_raw_fd())).map(drop)
+        }
+        None => Ok(()),
+    }
 }
 
 /// With no_new_privs the filter needs no capability, and has the last word.

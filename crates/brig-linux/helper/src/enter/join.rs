@@ -12,11 +12,12 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::child::{Entry, Step as Action, become_payload, start_session};
+use super::desk::Desk;
 use super::failure::{Failure, On, Step};
 use super::sys::Cloned;
 use super::{
-    ChildIo, Heard, Making, Owner, Payload, cgroup, child, identity, labels, landlock, listen, program, reap,
-    release, scheduling, streams, sys, wire,
+    ChildIo, Making, Owner, Payload, Target, cgroup, child, identity, labels, landlock, listen, program,
+    reap, release, scheduling, streams, sys, wire,
 };
 
 const NEWNS: u32 = libc::CLONE_NEWNS.cast_unsigned();
@@ -176,13 +177,14 @@ pub(super) fn exec(
     let process = process_of(&plan.payload.process, request).step("read the request")?;
     let inner = PayloadPlan { process, ..plan.payload.clone() };
     let size = request.tty.then_some(request.size.unwrap_or((24, 80)));
-    bring_in(Making::new(&inner, size, io), payload.pidfd.as_fd(), None)
+    let target = Target { pid: payload.pid, pidfd: payload.pidfd.as_fd() };
+    bring_in(Making::new(&inner, size, io), target, None)
 }
 
 /// Makes a process in the container of `target`.
 pub(super) fn bring_in(
     making: Making<'_>,
-    target: BorrowedFd<'_>,
+    target: Target<'_>,
     owner: Option<&mut dyn Owner>,
 ) -> Result<Payload, StepError> {
     let inner = making.payload;
@@ -191,6 +193,7 @@ pub(super) fn bring_in(
     let program = inner.process.program.as_deref().filter(|_| !inner.in_place);
     let program = program.map(super::open_path).transpose().step("open the program")?;
     let cgroups = cgroup::open(&inner.cgroup).step("open the cgroup")?;
+    let mut desk = Desk::new(inner, owner).listening(Some(target.pid))?;
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     wire::set_patience(&ours, PATIENCE).step("make a socket pair")?;
     // A process that is born in the cgroup has no affinity before it is there.
@@ -201,12 +204,12 @@ pub(super) fn bring_in(
     let guide = match sys::clone3(0, born.as_ref().map(AsFd::as_fd)).step("make a process")? {
         Cloned::Child => {
             let entry = making.entry(theirs, engine, cgroups.legacy);
-            guide(Entry { program, unified: later, ..entry }, target)
+            guide(Entry { program, unified: later, ..entry }, target.pidfd)
         }
         Cloned::Parent { pidfd, .. } => pidfd,
     };
     drop((theirs, making, engine, program, born, later, cgroups.legacy));
-    let heard = listen(&ours, Heard::default(), inner, owner);
+    let heard = listen(&ours, None, &mut desk);
     reap(&guide);
     Ok(Payload { report, ..started(heard?)? })
 }

@@ -15,6 +15,7 @@
 mod cgroup;
 mod child;
 mod copy_up;
+mod desk;
 mod devices;
 pub(crate) mod failure;
 mod identity;
@@ -24,6 +25,8 @@ mod labels;
 mod landlock;
 mod masks;
 mod mounts;
+mod net_devices;
+mod netlink;
 pub(crate) mod place;
 mod program;
 mod propagation;
@@ -38,17 +41,17 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use brig_runtime::hooks::{self, Hooks};
 use brig_runtime::plan::{IdMap, IdMaps, PayloadPlan, Plan};
 use brig_runtime::protocol::{ExecRequest, StepError};
 use rustix::io::Errno;
 
 use self::child::Entry;
+use self::desk::Desk;
 use self::failure::{Failure, On, Step};
 use self::release::Release;
 use self::streams::EngineEnds;
 use self::sys::Cloned;
-use self::wire::{Asked, Message};
+use self::wire::Message;
 
 /// The standard streams of a payload. Ignored when it gets a terminal.
 #[derive(Debug)]
@@ -105,6 +108,11 @@ impl<'a> Making<'a> {
         Self { preserved, release: Some(Release { listener, lock }), ..self }
     }
 
+    /// Whether it waits to be started.
+    fn waits(&self) -> bool {
+        self.release.as_ref().is_some_and(|release| release.listener.is_some())
+    }
+
     /// What the new process knows.
     fn entry(self, wire: OwnedFd, engine: Option<EngineEnds>, cgroups: Vec<OwnedFd>) -> Entry<'a> {
         let entry = Entry::new(self.payload, self.size, wire, self.io, engine, cgroups);
@@ -130,6 +138,9 @@ pub(crate) fn make(making: Making<'_>, owner: Option<&mut dyn Owner>) -> Result<
     let cgroups = cgroup::make(&payload.cgroup).step("make the cgroup")?;
     let (engine, report) = streams::engine_ends(&payload.process).step("make the engine's descriptors")?;
     let mapped = idmap::prepare(payload).step("map ids of the mount")?;
+    let desk = Desk::new(payload, owner);
+    // One that waits has its filter when it is started, from who starts it.
+    let mut desk = if making.waits() { desk } else { desk.listening(None)? };
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     let held = join::hold_pid_namespace(payload).step("enter the pid namespace")?;
     let mut flags = u64::from(payload.new_namespaces & !(cgroup::LATER | scheduling::NEWTIME));
@@ -149,8 +160,7 @@ pub(crate) fn make(making: Making<'_>, owner: Option<&mut dyn Owner>) -> Result<
     };
     drop((theirs, making, engine, cgroups, mapped));
     join::release_pid_namespace(held).step("return to the pid namespace")?;
-    let heard = Heard { pid: (!led).then_some(pid), ..Heard::default() };
-    let heard = listen(&ours, heard, payload, owner);
+    let heard = listen(&ours, (!led).then_some(pid), &mut desk);
     let started = if led {
         reap(&pidfd);
         join::started(heard?)?
@@ -211,10 +221,19 @@ pub(crate) fn cgroup_directories(plan: &Plan) -> Vec<PathBuf> {
     plan.payload.cgroup.directories()
 }
 
+/// A process of a container.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// In this process's pid namespace.
+    pub(crate) pid: i32,
+    /// The same.
+    pub(crate) pidfd: BorrowedFd<'a>,
+}
+
 /// Makes a process in the container of `target`, for a bundle.
 pub(crate) fn enter(
     making: Making<'_>,
-    target: BorrowedFd<'_>,
+    target: Target<'_>,
     owner: &mut dyn Owner,
 ) -> Result<Payload, StepError> {
     join::bring_in(making, target, Some(owner))
@@ -225,17 +244,15 @@ pub(crate) fn enter(
 struct Heard {
     terminal: Option<OwnedFd>,
     pid: Option<i32>,
-    asked: Option<Asked>,
     failed: Option<StepError>,
 }
 
 /// Hears a child to its end: the closing of the socket, by `execve`, by its death, or because it waits to be started.
-fn listen(
-    from: &OwnedFd,
-    mut heard: Heard,
-    plan: &PayloadPlan,
-    mut owner: Option<&mut dyn Owner>,
-) -> Result<Heard, StepError> {
+/// Without a `pid` a guide says it.
+fn listen(from: &OwnedFd, pid: Option<i32>, desk: &mut Desk<'_, '_>) -> Result<Heard, StepError> {
+    let mut heard = Heard { pid, ..Heard::default() };
+    // A process may ask for something before its guide has said who it is.
+    let mut waits = None;
     loop {
         let message = match wire::receive(from) {
             // What is known of it is told with the failure: it has to be ended.
@@ -250,38 +267,16 @@ fn listen(
             Message::Failed(error) => heard.failed = Some(error),
             Message::Terminal(master) => heard.terminal = Some(master),
             Message::Pid(pid) => heard.pid = Some(pid),
-            Message::Asked(asked) => heard.asked = Some(asked),
+            Message::Asked(asked) => waits = Some(asked),
         }
-        // Of a process that a guide has made, the one thing may be heard before the other.
-        if let (Some(asked), Some(pid)) = (heard.asked, heard.pid) {
-            heard.asked = None;
-            match asked {
-                Asked::MapIds => map_ids(pid, plan).step("map ids")?,
-                Asked::Hooks => run_hooks(&plan.hooks, pid).step("run hooks")?,
-                Asked::Ready => {
-                    if let Some(owner) = &mut owner {
-                        owner.ready(pid, heard.terminal.take())?;
-                    }
-                }
-            }
-            wire::answer(from.as_fd(), pid).step("answer the new process")?;
+        if let Some(pid) = heard.pid
+            && let Some(asked) = waits.take()
+            && let Err(error) = desk.answer(from.as_fd(), asked, pid, &mut heard.terminal)
+        {
+            heard.failed = Some(error);
+            return Ok(heard);
         }
     }
-}
-
-fn map_ids(pid: i32, plan: &PayloadPlan) -> Result<(), Failure> {
-    write_maps(pid, plan.user_namespace.as_ref().ok_or(Errno::PROTO)?)
-}
-
-/// The hooks in this process's namespaces.
-fn run_hooks(hooks: &Hooks, pid: i32) -> Result<(), Failure> {
-    for (status, hooks_of) in [("created", &hooks.prestart), ("creating", &hooks.create_runtime)] {
-        let state = hooks.about.state(status, Some(pid));
-        for hook in hooks_of {
-            hooks::run(hook, &hooks.about.bundle, &state)?;
-        }
-    }
-    Ok(())
 }
 
 /// Writes the maps of a child's user namespace, with this process's rights.

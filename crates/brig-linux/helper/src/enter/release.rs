@@ -11,7 +11,8 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::child::Entry;
 use super::failure::{Failure, On};
-use super::{sys, wire};
+use super::sys;
+use super::wire::{self, Asked};
 
 /// What a payload needs that outlives the helper.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Release {
 pub(super) fn run_hooks(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let hooks = &entry.plan.hooks;
     if !hooks.are_none() {
-        entry.host_pid = Some(wire::request_hooks(entry.wire.as_fd())?);
+        entry.host_pid = Some(wire::ask(entry.wire.as_fd(), Asked::Hooks)?);
         run_all(entry, &hooks.create_container, "creating")?;
     }
     Ok(())
@@ -49,7 +50,7 @@ fn run_all(entry: &Entry<'_>, hooks: &[Hook], status: &str) -> Result<(), Failur
 /// Says that everything is made, and lets go of the helper once it is written down.
 pub(super) fn be_released(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let Some(release) = &mut entry.release else { return Ok(()) };
-    wire::report_ready(entry.wire.as_fd())?;
+    wire::ask(entry.wire.as_fd(), Asked::Ready)?;
     sys::prctl(libc::PR_SET_PDEATHSIG, 0, 0)?;
     if let Some(listener) = release.listener.take() {
         // The first process of a pid namespace gets no signal that it doesn't handle, and may wait here for ever.

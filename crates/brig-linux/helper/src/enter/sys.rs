@@ -266,8 +266,11 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }
 
-/// Loads a seccomp filter: `struct sock_filter`s in this machine's byte order.
-pub(crate) fn load_seccomp(filter: &[u8], flags: u32) -> io::Result<()> {
+/// Loads a seccomp filter: `struct sock_filter`s in this machine's byte order. Returns its listener, if the flags ask for
+/// one.
+pub(crate) fn load_seccomp(filter: &[u8], flags: u32) -> io::Result<Option<OwnedFd>> {
+    /// `SECCOMP_FILTER_FLAG_NEW_LISTENER` of `linux/seccomp.h`.
+    const NEW_LISTENER: u32 = 1 << 3;
     let instructions: Vec<libc::sock_filter> = filter
         .chunks_exact(8)
         .map(|c| libc::sock_filter {
@@ -283,7 +286,12 @@ pub(crate) fn load_seccomp(filter: &[u8], flags: u32) -> io::Result<()> {
     // SAFETY: the kernel reads `len` instructions from the vector, which outlives the call, and writes nothing.
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
-    check(result).map(drop)
+    let fd = check(result)?;
+    if flags & NEW_LISTENER == 0 {
+        return Ok(None);
+    }
+    // SAFETY: with this flag the call returns a new descriptor, which nobody else owns.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(io::Error::other)?) }))
 }
 
 /// Loads a program that is asked about the use of devices, and attaches it to a cgroup of v2, beside others that are

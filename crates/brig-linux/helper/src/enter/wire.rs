@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use brig_runtime::bundle::LISTENER;
 use brig_runtime::packets::{self, MAX_PACKET};
 use brig_runtime::protocol::StepError;
 use rustix::io::Errno;
@@ -22,19 +23,23 @@ pub(crate) enum Message {
     Terminal(OwnedFd),
     /// The pid of a grandchild that was made a child of the supervisor.
     Pid(i32),
-    /// The child waits.
+    /// It wants something done by somebody else, and waits.
     Asked(Asked),
 }
 
-/// What a child waits for.
+/// What a child asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// The ids of the new user namespace have to be mapped by somebody with more rights.
+    /// That the ids of the new user namespace are mapped.
     MapIds,
-    /// Hooks of the runtime's are to be run now.
+    /// That the plan's network devices come into its network namespace.
+    NetDevices,
+    /// That hooks are run in the runtime's namespaces.
     Hooks,
-    /// Everything is made; that has to be known.
+    /// That it is known that everything is made.
     Ready,
+    /// That its descriptor of this number, the seccomp filter's listener, goes where the plan says.
+    Listener(i32),
 }
 
 const FAILED: u8 = b'E';
@@ -43,6 +48,7 @@ const TERMINAL: u8 = b'T';
 const PID: u8 = b'P';
 const HOOKS: u8 = b'H';
 const READY: u8 = b'R';
+const NET_DEVICES: u8 = b'N';
 
 /// A new pair: the supervisor's end, the child's end.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -62,31 +68,26 @@ pub(crate) fn send_failure(to: BorrowedFd<'_>, error: &StepError) -> Result<(), 
     send(to, &message, None)
 }
 
-/// Asks for ids to be mapped, and waits for it.
-pub(crate) fn request_map(to: BorrowedFd<'_>) -> Result<(), Failure> {
-    request(to, MAP_IDS).map(drop)
-}
-
-/// Asks for the runtime's hooks to be run, and waits for it. The answer is this process's pid as the runtime has it.
-pub(crate) fn request_hooks(to: BorrowedFd<'_>) -> Result<i32, Failure> {
-    request(to, HOOKS)
-}
-
-/// Says that everything is made, and waits until that is known.
-pub(crate) fn report_ready(to: BorrowedFd<'_>) -> Result<(), Failure> {
-    request(to, READY).map(drop)
-}
-
-fn request(to: BorrowedFd<'_>, what: u8) -> Result<i32, Failure> {
-    send(to, &[what], None)?;
+/// Asks for something, and waits until it is done. The answer is this process's pid, as who answers has it. With
+/// write(2) and read(2) alone: others may be somebody else's to answer for, from the moment on that a seccomp filter
+/// says so.
+pub(crate) fn ask(to: BorrowedFd<'_>, asked: Asked) -> Result<i32, Failure> {
+    let message = match asked {
+        Asked::MapIds => vec![MAP_IDS],
+        Asked::NetDevices => vec![NET_DEVICES],
+        Asked::Hooks => vec![HOOKS],
+        Asked::Ready => vec![READY],
+        Asked::Listener(fd) => [&[LISTENER][..], &fd.to_ne_bytes()].concat(),
+    };
+    rustix::io::write(to, &message)?;
     let mut answer = [0; 4];
-    match rustix::io::retry_on_intr(|| rustix::io::read(to, &mut answer))? {
+    match rustix::io::read(to, &mut answer)? {
         4 => Ok(i32::from_ne_bytes(answer)),
         _ => Err(Errno::PIPE.into()),
     }
 }
 
-/// Answers a child that waits.
+/// Answers [`ask`].
 pub(crate) fn answer(to: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
     send(to, &pid.to_ne_bytes(), None)
 }
@@ -117,6 +118,8 @@ fn parse(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message, Failure> {
     match (bytes, fd) {
         ([], _) => Ok(Message::End),
         ([MAP_IDS], _) => Ok(Message::Asked(Asked::MapIds)),
+        ([NET_DEVICES], _) => Ok(Message::Asked(Asked::NetDevices)),
+        (&[LISTENER, a, b, c, d], _) => Ok(Message::Asked(Asked::Listener(i32::from_ne_bytes([a, b, c, d])))),
         ([TERMINAL], Some(master)) => Ok(Message::Terminal(master)),
         ([HOOKS], _) => Ok(Message::Asked(Asked::Hooks)),
         ([READY], _) => Ok(Message::Asked(Asked::Ready)),
