@@ -111,11 +111,12 @@ fn a_listener_is_told_of_the_container() {
     let mut spec = changed(&host, "/linux/seccomp", policy);
     spec.set_annotations(Some([("a".to_owned(), "b".to_owned())].into()));
     let root = RootFs::Empty;
-    let bundle = Some(Path::new("/bundle"));
-    let made = plan_linux(&spec, &root, &HostOptions { bundle, ..HostOptions::new(&host, "id") }).unwrap();
+    let bundle = Path::new("/bundle");
+    let options = HostOptions { bundle: Some(bundle), ..HostOptions::new(&host, "id") };
+    let made = plan_linux(&spec, &root, &options).unwrap();
     let listener = made.process.listener.unwrap();
     assert_eq!((listener.path.as_path(), listener.id.as_str()), (Path::new("/bundle/sock"), "id"));
-    assert_eq!((listener.metadata.as_deref(), listener.bundle.as_path()), (Some("words"), bundle.unwrap()));
+    assert_eq!((listener.metadata.as_deref(), listener.bundle.as_path()), (Some("words"), bundle));
     assert_eq!(listener.annotations, [("a".to_owned(), "b".to_owned())]);
 }
 
