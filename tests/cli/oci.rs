@@ -467,6 +467,35 @@ fn what_it_uses_is_told_until_it_ends() {
 }
 
 #[test]
+fn limits_change_while_it_runs() {
+    let bundle = need!(Bundle::new(&["sleep", "60"]));
+    bundle
+        .change(|spec| spec["linux"]["cgroupsPath"] = format!("/brig-update-{}", std::process::id()).into());
+    let _ = bundle.create(&[], "box").success();
+    let pids = || bundle.oci(&["events", "--stats", "box"]).success().json()["data"]["pids"]["limit"].clone();
+    let _ = bundle.oci(&["update", "--pids-limit", "17", "box"]).success();
+    assert_eq!(pids(), 17);
+    let document = r#"{ "pids": { "limit": 18 } }"#;
+    let _ = bundle.command(&["update", "--resources", "-", "box"]).stdin(document).run().success();
+    assert_eq!(pids(), 18);
+    let _ = bundle.oci(&["update", "--memory", "64m", "--cpu-quota", "-1", "box"]).success();
+    let memory = bundle.oci(&["events", "--stats", "box"]).json()["data"]["memory"]["usage"]["limit"].clone();
+    assert_eq!(memory, 64 << 20);
+    // All or none.
+    let _ = bundle
+        .oci(&["update", "--pids-limit", "19", "--cpuset-cpus", "999", "box"])
+        .exits(1)
+        .says("cpuset.cpus");
+    assert_eq!(pids(), 18);
+    let _ = bundle.oci(&["update", "--memory", "much", "box"]).exits(1).says("much");
+    let _ =
+        bundle.command(&["update", "-r", "-", "box"]).stdin("[]").run().exits(1).says("list of resources");
+    let _ = bundle.oci(&["kill", "box", "KILL"]).success();
+    eventually("it has ended", || bundle.status("box") == "stopped");
+    let _ = bundle.oci(&["update", "--pids-limit", "1", "box"]).exits(1).says("container not running");
+}
+
+#[test]
 fn features_are_told() {
     let bundle = need!(Bundle::new(&["true"]));
     let features = bundle.oci(&["features"]).success().json();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::values::parse_duration;
+use crate::commands::values::{parse_duration, parse_size_or_unlimited};
 
 /// Runs OCI bundles as containers, with runc's command line
 #[derive(Debug, Parser)]
@@ -86,6 +86,8 @@ pub(super) enum Verb {
     Ps(Ps),
     /// List containers
     List(List),
+    /// Change a running container's limits
+    Update(Box<Update>),
     /// Print what a container uses, and when it ran out of memory
     Events(Events),
     /// Freeze a container
@@ -258,6 +260,57 @@ pub(super) struct Events {
     /// How often
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     pub(super) interval: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Update {
+    /// The container
+    pub(super) id: String,
+    /// A file with `linux.resources` as in config.json, or - for standard input; the other flags are ignored then
+    #[arg(long, short = 'r', value_name = "FILE")]
+    pub(super) resources: Option<PathBuf>,
+    /// Memory, in bytes or with a unit; -1 is no limit, as with the other flags
+    #[arg(long, value_name = "BYTES", value_parser = parse_size_or_unlimited, allow_hyphen_values = true)]
+    pub(super) memory: Option<i64>,
+    /// Memory that is kept for it when there is little
+    #[arg(long, value_name = "BYTES", value_parser = parse_size_or_unlimited, allow_hyphen_values = true)]
+    pub(super) memory_reservation: Option<i64>,
+    /// Memory and swap together
+    #[arg(long, value_name = "BYTES", value_parser = parse_size_or_unlimited, allow_hyphen_values = true)]
+    pub(super) memory_swap: Option<i64>,
+    /// Processes and threads
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) pids_limit: Option<i64>,
+    /// Its share of busy processors
+    #[arg(long, value_name = "N")]
+    pub(super) cpu_share: Option<u64>,
+    /// Processor time in a period, in microseconds
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    pub(super) cpu_quota: Option<i64>,
+    /// That period, in microseconds
+    #[arg(long, value_name = "US")]
+    pub(super) cpu_period: Option<u64>,
+    /// What it may use beyond its quota after an idle time, in microseconds
+    #[arg(long, value_name = "US")]
+    pub(super) cpu_burst: Option<u64>,
+    /// Time of real-time processes in a period, in microseconds
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    pub(super) cpu_rt_runtime: Option<i64>,
+    /// That period, in microseconds
+    #[arg(long, value_name = "US")]
+    pub(super) cpu_rt_period: Option<u64>,
+    /// Whether it runs only when nobody else wants to
+    #[arg(long, value_name = "0|1")]
+    pub(super) cpu_idle: Option<i64>,
+    /// Processors
+    #[arg(long, value_name = "LIST")]
+    pub(super) cpuset_cpus: Option<String>,
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    pub(super) cpuset_mems: Option<String>,
+    /// Its share of busy block devices
+    #[arg(long, value_name = "N")]
+    pub(super) blkio_weight: Option<u16>,
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 
 mod args;
 mod foreground;
+mod limits;
 mod report;
 mod show;
 mod verbs;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::args::{
     Bundle, CgroupManager, Cli, Delete, Events, Exec, Format, Globals, Kill, List, NewSpec, Ps, Run, Verb,
 };
-use super::{foreground, report, show};
+use super::{foreground, limits, report, show};
 use crate::output;
 
 /// Does what is asked for.
@@ -34,6 +34,7 @@ pub(super) fn execute(cli: &Cli) -> Result<ExitCode, BundleError> {
         Verb::Exec(exec) => return execute_exec(&runtime()?, exec, globals),
         Verb::Ps(ps) => execute_ps(&runtime()?, ps)?,
         Verb::List(list) => execute_list(&runtime()?, list)?,
+        Verb::Update(update) => runtime()?.update(&update.id, &limits::resources(update)?)?,
         Verb::Events(events) => execute_events(&runtime()?, events)?,
         Verb::Pause(one) => runtime()?.pause(&one.id, true)?,
         Verb::Resume(one) => runtime()?.pause(&one.id, false)?,

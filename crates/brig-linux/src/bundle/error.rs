@@ -10,6 +10,7 @@ use super::Status;
 use crate::helper::HelperError;
 use crate::plan::PlanError;
 use crate::stats::StatsError;
+use crate::update::UpdateError;
 
 /// Why something can't be done with a bundle's container. Callers of runc look for some of the texts.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +115,9 @@ pub enum BundleError {
     /// What it uses can't be read.
     #[error(transparent)]
     Stats(#[from] StatsError),
+    /// Limits can't be changed. Nothing was.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
     /// A hook failed.
     #[error(transparent)]
     Hook(#[from] HookError),

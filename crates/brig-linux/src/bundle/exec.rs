@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use brig_runtime::bundle::BundleRequest;
 use brig_runtime::hooks::Hooks;
 use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, RootFs};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use super::make::{check_console, hand_over, terminal_size};
 use super::record::{Entry, read_bounded};
@@ -67,6 +67,15 @@ pub fn parse_process(path: &Path) -> Result<Process, BundleError> {
     let bytes = read_bounded(path).map_err(BundleError::io("read", path))?;
     let wrong = |source| BundleError::Document { what: "process", path: path.to_owned(), source };
     serde_json::from_slice(&bytes).map_err(wrong)
+}
+
+/// Reads resources in JSON, as `linux.resources` of a spec.
+///
+/// # Errors
+/// The text isn't that.
+pub fn parse_resources(name: &Path, json: &[u8]) -> Result<LinuxResources, BundleError> {
+    let wrong = |source| BundleError::Document { what: "list of resources", path: name.to_owned(), source };
+    serde_json::from_slice(json).map_err(wrong)
 }
 
 impl Runtime {

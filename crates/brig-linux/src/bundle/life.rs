@@ -11,7 +11,7 @@ use brig_runtime::notify::Listener;
 use brig_runtime::packets;
 use brig_runtime::protocol::StepError;
 use brig_runtime::record::ProcessId;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -23,6 +23,7 @@ use super::talk::helpless;
 use super::{BundleError, Runtime, Status};
 use crate::plan::late_hooks;
 use crate::sys;
+use crate::update::plan_resources_update;
 
 /// How long a killed container may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -108,6 +109,22 @@ impl Runtime {
         }
         let frozen = brig_runtime::cgroup::freeze(&entry.record.cgroups, paused);
         frozen.map_err(|source| BundleError::Cgroup { what, source })
+    }
+}
+
+impl Runtime {
+    /// Changes a container's limits, all or none: what isn't in `resources` stays as it is, and -1 is no limit.
+    ///
+    /// # Errors
+    /// It has ended, or a limit can't be had.
+    pub fn update(&self, id: &str, resources: &LinuxResources) -> Result<(), BundleError> {
+        let entry = self.hold(id)?;
+        if !matches!(entry.status()?, Status::Created | Status::Running | Status::Paused) {
+            return Err(BundleError::NotRunning);
+        }
+        let update = plan_resources_update(resources, &self.host, &entry.record.cgroups.directories())?;
+        update.apply()?;
+        Ok(())
     }
 }
 

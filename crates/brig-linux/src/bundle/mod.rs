@@ -26,12 +26,12 @@ use std::path::{Path, PathBuf};
 pub use brig_runtime::hooks::HookError;
 pub use config::default_config;
 pub use error::BundleError;
-pub use exec::{ExecOptions, ExecProcess, parse_process};
+pub use exec::{ExecOptions, ExecProcess, parse_process, parse_resources};
 pub use features::features;
 pub use life::signal_process;
 pub use look::{ContainerState, Status};
 pub use make::CreateOptions;
-pub use oci_spec::runtime::Spec;
+pub use oci_spec::runtime::{LinuxResources, Spec};
 pub use talk::Made;
 
 use crate::helper::Helper;
