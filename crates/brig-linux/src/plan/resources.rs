@@ -14,6 +14,8 @@ pub(super) const DEFAULT_PARENT: &str = "brig";
 
 /// The limit of buffers of TCP connections, in v1 hierarchies of kernels that have it.
 const KERNEL_TCP: &str = "memory.kmem.tcp.limit_in_bytes";
+/// How many files and directories are looked at for a file that cgroups may have.
+const MAX_LOOKED_AT: usize = 1000;
 
 /// One limit, in the words of both versions. `None` where a version has no word for it.
 #[derive(Clone, Debug)]
@@ -321,9 +323,13 @@ fn counts_swap(cgroups: &Cgroups) -> bool {
     }
 }
 
+/// Whether cgroups below the one in which ours are made have a file: those that others have made tell as well.
 pub(super) fn has_below(cgroups: &Cgroups, file: &str) -> bool {
     let Some(parent) = &cgroups.unified else { return false };
-    parent.join(file).exists() || parent.join(DEFAULT_PARENT).join(file).exists()
+    let inner = || std::fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok).take(MAX_LOOKED_AT);
+    parent.join(file).exists()
+        || parent.join(DEFAULT_PARENT).join(file).exists()
+        || inner().map(|entry| entry.path().join(file)).any(|path| path.exists())
 }
 
 fn cpu_wishes(cpu: &LinuxCpu) -> Vec<Wanted> {

@@ -216,9 +216,8 @@ pub(super) fn oom_killed(plan: &CgroupPlan) -> Result<bool, Failure> {
     let legacy = plan.legacy.iter().find(|dir| dir.controller == "memory");
     let path = match (legacy, &plan.unified) {
         (Some(dir), _) => dir.path().join("memory.oom_control"),
-        (None, Some(dir)) if dir.settings.iter().any(|(file, _)| file.starts_with("memory.")) => {
-            dir.path().join("memory.events")
-        }
+        // Without a limit of its own it may have been in the way of somebody else's.
+        (None, Some(dir)) if dir.path().join("memory.events").exists() => dir.path().join("memory.events"),
         _ => return Ok(false),
     };
     let text = std::fs::read_to_string(&path).on(&path)?;
