@@ -7,7 +7,7 @@ use std::process::Command;
 
 use brig_linux::{Host, PlanError};
 
-use super::support::{has_program, machine, script_options};
+use super::support::{has_program, machine, program, remove_tree, script_options};
 use super::unified::with_controllers;
 
 /// Set in the process that runs a test as an ordinary user.
@@ -31,21 +31,16 @@ fn as_nobody_in(cgroup: Option<&Path>, names: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = dir.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let tests = dir.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
     let id = NOBODY.to_string();
     let enter = cgroup.map(|cgroup| format!("echo $$ > {}/cgroup.procs; ", cgroup.display()));
     let enter = enter.unwrap_or_default() + "exec \"$0\" \"$@\"";
-    // By its path: busybox's shell has one of its own.
-    let setpriv = std::env::split_paths(&std::env::var_os("PATH").unwrap())
-        .map(|dir| dir.join("setpriv"))
-        .find(|path| path.exists())
-        .unwrap();
     let output = Command::new("sh")
         .args(["-c", &enter])
-        .arg(setpriv)
+        .arg(program("setpriv").unwrap())
         .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
-        .arg(&program)
+        .arg(&tests)
         .args(["--test-threads", "2", "--exact"])
         .args(names)
         .env_remove("HOME")
@@ -119,15 +114,7 @@ impl Delegated {
 
 impl Drop for Delegated {
     fn drop(&mut self) {
-        fn remove(dir: &Path) {
-            for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
-                if entry.file_type().is_ok_and(|typ| typ.is_dir()) {
-                    remove(&entry.path());
-                }
-            }
-            let _ = fs::remove_dir(dir);
-        }
-        remove(&self.dir);
+        remove_tree(&self.dir);
     }
 }
 

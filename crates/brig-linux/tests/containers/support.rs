@@ -335,3 +335,19 @@ pub(crate) fn host(command: &[&str]) {
     let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
+
+/// A program's path, for a shell such as busybox's, which takes its own for those that it knows.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let dirs = std::env::var_os("PATH")?;
+    std::env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.exists())
+}
+
+/// Removes a cgroup and those below it. What is busy stays.
+pub(crate) fn remove_tree(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|typ| typ.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(dir);
+}

@@ -1,10 +1,13 @@
 //! What takes a machine with nothing but cgroup v2, such as that of `tests/vm/run`.
 
+use std::fs;
+use std::process::Command;
+
 use brig_linux::{CgroupMode, cgroup_stats};
 use brig_runtime::protocol::{Request, Response};
 use serde_json::json;
 
-use super::support::{Machine, machine, script_options};
+use super::support::{Machine, has_program, machine, program, remove_tree, script_options};
 
 const MIB: u64 = 1 << 20;
 
@@ -100,4 +103,36 @@ fn what_a_container_uses_is_counted_by_every_controller() {
     assert!(stats.memory.raw["shmem"] >= 8 * MIB, "{stats:?}");
     assert_eq!((stats.pids.current, stats.pids.limit), (1, 20), "{stats:?}");
     assert!(!stats.blkio.io_service_bytes_recursive.is_empty(), "{stats:?}");
+}
+
+/// As in a container that sees its own cgroup as the root of all: the processes in it are in the way of controllers.
+#[test]
+fn containers_in_a_container_have_limits() {
+    const INNER: &str = "limits::too_much_memory_is_a_reason";
+    let Some(machine) = with_controllers(&["memory", "pids"]).filter(|machine| !machine.host.rootless) else {
+        return;
+    };
+    if !has_program("unshare") {
+        return;
+    }
+    let root = machine.host.cgroups.unified.clone().unwrap();
+    fs::write(root.join("cgroup.subtree_control"), "+memory +pids").unwrap();
+    let dir = root.join(machine.id());
+    fs::create_dir(&dir).unwrap();
+    let script = format!(
+        "echo $$ > {}/cgroup.procs; exec \"$0\" --cgroup --mount sh -c \
+            'umount /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$0\" --exact {INNER}' \"$1\"",
+        dir.display()
+    );
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .arg(program("unshare").unwrap())
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    let others = fs::read_to_string(dir.join("brig/processes/cgroup.procs"));
+    remove_tree(&dir);
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert_eq!(others.unwrap(), "");
 }

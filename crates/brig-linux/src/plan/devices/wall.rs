@@ -18,10 +18,10 @@
 //! In a user namespace from the start even `CAP_SYS_ADMIN` changes nothing: attributes of mounts are the host's then,
 //! there is no `mknod` for devices, and file systems that are made have none.
 //!
-//! Else the rules are given to a cgroup, with the mounts staying as they are, where they say the same. (Nothing holds a
-//! container with `CAP_SYS_ADMIN` over the host that wants to leave: it can mount the devices controller of v1 and
-//! change its own rules. The cgroup is what it would have with docker.) So they are where rules say what mounts can't:
-//! to read and not to write, to use devices whose files aren't given, or anything but some.
+//! Else the rules are given to a cgroup, with the mounts staying as they are, where they say the same. So they are where
+//! rules say what mounts can't: to read and not to write, to use devices whose files aren't given, or anything but some.
+//! (Nothing holds a container with `CAP_SYS_ADMIN` over the host that wants to leave: it can mount the hierarchy and
+//! change its own rules. The cgroup is what it would have with docker.)
 
 use oci_spec::runtime::{Linux, Mount, Spec};
 
