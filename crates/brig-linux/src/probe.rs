@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::host::{CgroupMode, Host, NAMESPACES};
+use crate::plan::legacy_devices;
 use crate::sys;
 
 /// Whether a host has what a container needs.
@@ -48,6 +49,7 @@ pub fn probe(host: &Host) -> Vec<Finding> {
         cgroups(host),
         controllers(host),
         supervisors(host),
+        devices(host),
         overlay(),
         seccomp(),
         landlock(),
@@ -138,6 +140,31 @@ fn supervisors(host: &Host) -> Finding {
     } else {
         finding
     }
+}
+
+/// What keeps containers from devices.
+fn devices(host: &Host) -> Finding {
+    let name = "devices";
+    if host.rootless {
+        return Finding::new(name, Verdict::Good, "kept away by mounts and the user namespace");
+    }
+    if legacy_devices(&host.cgroups) {
+        return Finding::new(
+            name,
+            Verdict::Good,
+            "kept away by mounts, and by cgroup v1 where those aren't enough",
+        );
+    }
+    if host.cgroups.unified.is_some() {
+        return Finding::new(
+            name,
+            Verdict::Good,
+            "kept away by mounts, and by eBPF where those aren't enough",
+        );
+    }
+    let detail =
+        "kept away by mounts alone, which containers with more capabilities than docker's default can change";
+    Finding::new(name, Verdict::Limited, detail).fix("mount cgroups where brig may write to them")
 }
 
 fn overlay() -> Finding {

@@ -38,6 +38,7 @@ use oci_spec::runtime::{Linux, Spec};
 use crate::host::Host;
 
 pub(crate) use self::hooks::{about, late_hooks};
+pub(crate) use self::devices::legacy as legacy_devices;
 pub(crate) use self::input_output::{block_io, huge_pages};
 pub(crate) use self::mount_options::mount_options;
 pub(crate) use self::process::{rlimit, seccomp_plan};

@@ -11,7 +11,8 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 pub(super) use self::program::program;
 pub(super) use self::rules::Rules;
-pub(super) use self::wall::{Barrier, barrier, legacy};
+pub(crate) use self::wall::legacy;
+pub(super) use self::wall::{Barrier, barrier};
 use super::{Context, PlanError, text};
 
 /// The devices of every container: specification, config-linux.md, "Default Devices". The console and ptmx come with

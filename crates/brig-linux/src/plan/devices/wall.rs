@@ -80,7 +80,7 @@ fn has_cgroup(host: &Host) -> bool {
 }
 
 /// Whether the rules are v1's, where both have a cgroup.
-pub(in crate::plan) fn legacy(cgroups: &Cgroups) -> bool {
+pub(crate) fn legacy(cgroups: &Cgroups) -> bool {
     cgroups.mode != CgroupMode::V2 && cgroups.legacy_writable && cgroups.legacy("devices").is_some()
 }
 
