@@ -159,10 +159,14 @@ impl Cgroups {
         (known && path.join("cgroup.procs").exists()).then_some(path)
     }
 
-    /// The hierarchies of v1 in which this process may make cgroups, and their mounts.
+    /// The mount of a v1 controller's hierarchy, where this process may make cgroups in it.
+    pub(crate) fn writable(&self, controller: &str) -> Option<PathBuf> {
+        self.legacy(controller).filter(|path| self.legacy_writable && is_delegated(path))
+    }
+
+    /// All of them.
     pub(crate) fn writable_hierarchies(&self) -> Vec<(&'static str, PathBuf)> {
-        let mounted = HIERARCHIES.iter().filter_map(|name| Some((*name, self.legacy(name)?)));
-        mounted.filter(|(_, path)| self.legacy_writable && is_delegated(path)).collect()
+        HIERARCHIES.iter().filter_map(|name| Some((*name, self.writable(name)?))).collect()
     }
 
     /// The cgroups for supervisors: in the hierarchy by which a service manager ends sessions and services, and in the

@@ -97,7 +97,7 @@ fn fill_hierarchies(cgroups: &Cgroups, plan: &mut CgroupPlan, name: &Path) {
 
 /// The rules for devices: lines for v1, a program for v2.
 fn put_devices(cgroups: &Cgroups, plan: &mut CgroupPlan, name: &Path, rules: &devices::Rules) {
-    match cgroups.legacy("devices").filter(|_| devices::legacy(cgroups)) {
+    match cgroups.writable("devices") {
         Some(parent) => {
             let mut dir = directory(&parent, name, "devices");
             dir.settings = rules.settings();

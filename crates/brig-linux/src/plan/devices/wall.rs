@@ -29,7 +29,7 @@ use super::super::PlanError;
 use super::super::namespaces::{Namespaces, PID};
 use super::rules::{FIELD, Rules};
 use crate::capabilities::{self, DOCKER_DEFAULT};
-use crate::host::{CgroupMode, Cgroups, Host};
+use crate::host::{Cgroups, Host};
 
 /// What keeps a container from devices.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,7 @@ fn has_cgroup(host: &Host) -> bool {
 
 /// Whether the rules are v1's, where both have a cgroup.
 pub(crate) fn legacy(cgroups: &Cgroups) -> bool {
-    cgroups.mode != CgroupMode::V2 && cgroups.legacy_writable && cgroups.legacy("devices").is_some()
+    cgroups.writable("devices").is_some()
 }
 
 /// Whether a container can't get round the attributes of its mounts.
