@@ -61,6 +61,51 @@ pub struct PayloadPlan {
     pub hooks: Hooks,
     /// Network devices that come from the supervisor's network namespace: what they are called there, and here.
     pub net_devices: Vec<(String, String)>,
+    /// The group of processes that share caches and bandwidth of memory.
+    pub resctrl: Option<ResctrlPlan>,
+}
+
+/// A group of the resctrl file system, in which the payload and all of the container are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResctrlPlan {
+    /// Where the file system is mounted.
+    pub root: PathBuf,
+    /// The group's directory in it; empty for the one that every process is in.
+    pub group: PathBuf,
+    /// Whether the group is the container's alone, and goes with it.
+    pub own: bool,
+    /// Lines that are written into a group that is made, and that another one has to have.
+    pub schemata: Vec<String>,
+    /// Lines that are written in any case.
+    pub last: Vec<String>,
+    /// The name of a group for monitoring in it, which goes with the container.
+    pub monitor: Option<String>,
+}
+
+impl ResctrlPlan {
+    /// The group's directory.
+    pub fn path(&self) -> PathBuf {
+        self.root.join(&self.group)
+    }
+
+    /// The group for monitoring.
+    pub fn monitor_path(&self) -> Option<PathBuf> {
+        self.monitor.as_ref().map(|name| self.path().join("mon_groups").join(name))
+    }
+
+    /// Removes what is the container's alone.
+    ///
+    /// # Errors
+    /// The directory, and why it can't be removed.
+    pub fn remove(&self) -> Result<(), (PathBuf, std::io::Error)> {
+        for path in self.monitor_path().into_iter().chain(self.own.then(|| self.path())) {
+            match std::fs::remove_dir(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err((path, error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The program, and what it may do.

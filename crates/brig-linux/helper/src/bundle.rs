@@ -60,7 +60,7 @@ fn made_whole(
 ) -> Result<Payload, StepError> {
     enter::make(making, Some(runtime)).inspect_err(|_| {
         // The first error is the one to tell; the runtime tries again when the container is deleted.
-        let _ = enter::remove_cgroups(&request.payload);
+        let _ = enter::remove_groups(&request.payload);
     })
 }
 

@@ -23,7 +23,7 @@ pub fn features() -> Value {
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } },
         },
     })

@@ -179,6 +179,9 @@ impl Entry {
                 brig_runtime::cgroup::kill_all(&path).and_then(|()| brig_runtime::cgroup::remove(&path));
             removed.map_err(|source| BundleError::Cgroup { what: "remove", source })?;
         }
+        if let Some(group) = &self.record.resctrl {
+            group.remove().map_err(|(path, error)| BundleError::io("remove", &path)(error))?;
+        }
         self.forget()?;
         Ok(run_late(&late_hooks(spec)?.poststop, spec, self, "stopped", None))
     }

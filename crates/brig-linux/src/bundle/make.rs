@@ -62,7 +62,7 @@ impl Runtime {
         let plan = self.plan(id, options)?;
         check_console(plan.spec.process().as_ref(), options.console_socket.as_deref(), way.follow)?;
         let preserved = talk::preserved(options.preserve_fds)?;
-        let record = Record::new(&plan.spec, &plan.bundle, &plan.rootfs, plan.payload.cgroup.clone());
+        let record = Record::new(&plan.spec, &plan.bundle, &plan.rootfs, &plan.payload);
         let mut entry = self.add(id, &plan.config, record)?;
         let helper = self.helper();
         let made = helper.and_then(|helper| {

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use brig_runtime::Timestamp;
-use brig_runtime::plan::CgroupPlan;
+use brig_runtime::plan::{CgroupPlan, PayloadPlan, ResctrlPlan};
 use brig_runtime::record::ProcessId;
 use oci_spec::runtime::Spec;
 use rustix::fs::{FlockOperation, flock};
@@ -39,6 +39,8 @@ pub(super) struct Record {
     /// Its first process, once it is there.
     pub(super) init: Option<ProcessId>,
     pub(super) cgroups: CgroupPlan,
+    #[serde(default)]
+    pub(super) resctrl: Option<ResctrlPlan>,
 }
 
 /// A container.
@@ -112,7 +114,7 @@ impl Runtime {
 }
 
 impl Record {
-    pub(super) fn new(spec: &Spec, bundle: &Path, rootfs: &Path, cgroups: CgroupPlan) -> Self {
+    pub(super) fn new(spec: &Spec, bundle: &Path, rootfs: &Path, payload: &PayloadPlan) -> Self {
         Self {
             version: RECORD_VERSION,
             bundle: bundle.to_owned(),
@@ -122,7 +124,8 @@ impl Record {
             oci_version: spec.version().clone(),
             annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
             init: None,
-            cgroups,
+            cgroups: payload.cgroup.clone(),
+            resctrl: payload.resctrl.clone(),
         }
     }
 }

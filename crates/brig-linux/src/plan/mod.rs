@@ -1,8 +1,7 @@
 //! From an OCI runtime `Spec` to what the helper does, all of it or an error (invariant 9).
 //!
 //! ```text
-//! Spec ─ refuse     what can't be given
-//!      ─ namespaces which to make, which to enter, id maps
+//! Spec ─ namespaces which to make, which to enter, id maps
 //!      ─ mounts     options to bits, cgroup file systems by the host's hierarchies
 //!      ─ devices    the default ones and the spec's
 //!      ─ process    ids, capabilities, limits, seccomp
@@ -24,7 +23,7 @@ mod namespaces;
 mod net_devices;
 mod notify;
 mod process;
-mod refuse;
+mod resctrl;
 mod resources;
 mod scheduling;
 #[cfg(test)]
@@ -37,8 +36,8 @@ use oci_spec::runtime::{Linux, Spec};
 
 use crate::host::Host;
 
-pub(crate) use self::hooks::{about, late_hooks};
 pub(crate) use self::devices::legacy as legacy_devices;
+pub(crate) use self::hooks::{about, late_hooks};
 pub(crate) use self::input_output::{block_io, huge_pages};
 pub(crate) use self::mount_options::mount_options;
 pub(crate) use self::process::{rlimit, seccomp_plan};
@@ -184,7 +183,6 @@ struct Context<'a> {
 /// [`PlanError`]: what is asked for and can't be given.
 pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Result<PayloadPlan, PlanError> {
     let linux = spec.linux().as_ref().ok_or(PlanError::Missing { field: "linux" })?;
-    refuse::refuse(linux)?;
     let namespaces = namespaces::namespaces(spec, linux, options.host)?;
     let devices::Barrier { wall: device_wall, rules: device_rules } =
         devices::barrier(spec, linux, options.host, &namespaces)?;
@@ -211,6 +209,7 @@ pub fn plan_linux(spec: &Spec, rootfs: &RootFs, options: &HostOptions<'_>) -> Re
         read_only: linux.readonly_paths().clone().unwrap_or_default(),
         process: process::process(&context)?,
         net_devices: net_devices::net_devices(&context)?,
+        resctrl: resctrl::resctrl(&context)?,
         user_namespace: context.namespaces.user,
         new_namespaces: context.namespaces.new,
         joined_namespaces: context.namespaces.joined,

@@ -47,7 +47,7 @@ fn what_can_t_be_given_is_an_error_that_names_it() {
     let host = host(false);
     for (pointer, value, named) in [
         ("/hooks", json!({"poststop": [{"path": "/bin/true"}]}), "hooks"),
-        ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
+        ("/linux/intelRdt", json!({"closID": "x"}), "/sys/fs/resctrl"),
         ("/linux/mountLabel", json!("system_u:x"), "linux.mountLabel"),
         ("/linux/cgroupsPath", json!("system:brig:x"), "linux.cgroupsPath"),
         ("/linux/cgroupsPath", json!("/a/../../b"), "linux.cgroupsPath"),

@@ -17,7 +17,7 @@ use super::failure::{Failure, On, Step};
 use super::sys::Cloned;
 use super::{
     ChildIo, Making, Owner, Payload, Target, cgroup, child, identity, labels, landlock, listen, program,
-    reap, release, scheduling, streams, sys, wire,
+    reap, release, resctrl, scheduling, streams, sys, wire,
 };
 
 const NEWNS: u32 = libc::CLONE_NEWNS.cast_unsigned();
@@ -192,7 +192,8 @@ pub(super) fn bring_in(
     // While the host's files are in sight.
     let program = inner.process.program.as_deref().filter(|_| !inner.in_place);
     let program = program.map(super::open_path).transpose().step("open the program")?;
-    let cgroups = cgroup::open(&inner.cgroup).step("open the cgroup")?;
+    let mut cgroups = cgroup::open(&inner.cgroup).step("open the cgroup")?;
+    cgroups.legacy.extend(resctrl::open(inner.resctrl.as_ref()).step("open the resctrl group")?);
     let mut desk = Desk::new(inner, owner).listening(Some(target.pid))?;
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     wire::set_patience(&ours, PATIENCE).step("make a socket pair")?;

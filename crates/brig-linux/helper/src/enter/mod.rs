@@ -31,6 +31,7 @@ pub(crate) mod place;
 mod program;
 mod propagation;
 mod release;
+mod resctrl;
 mod rootfs;
 mod scheduling;
 mod streams;
@@ -135,7 +136,8 @@ pub(crate) fn start(plan: &Plan, io: ChildIo) -> Result<Payload, StepError> {
 /// The same for a bundle: with an owner, returns once the payload waits to be started.
 pub(crate) fn make(making: Making<'_>, owner: Option<&mut dyn Owner>) -> Result<Payload, StepError> {
     let payload = making.payload;
-    let cgroups = cgroup::make(&payload.cgroup).step("make the cgroup")?;
+    let mut cgroups = cgroup::make(&payload.cgroup).step("make the cgroup")?;
+    cgroups.legacy.extend(resctrl::make(payload.resctrl.as_ref()).step("make the resctrl group")?);
     let (engine, report) = streams::engine_ends(&payload.process).step("make the engine's descriptors")?;
     let mapped = idmap::prepare(payload).step("map ids of the mount")?;
     let desk = Desk::new(payload, owner);
@@ -208,12 +210,14 @@ pub(crate) fn oom_killed(plan: &Plan) -> Result<bool, StepError> {
 
 /// Kills what is left in the container's cgroups, and removes them. Not having made them is no error.
 pub(crate) fn cleanup(plan: &Plan) -> Result<(), StepError> {
-    remove_cgroups(&plan.payload)
+    remove_groups(&plan.payload)
 }
 
 /// The same of a bundle's.
-pub(crate) fn remove_cgroups(payload: &PayloadPlan) -> Result<(), StepError> {
-    cgroup::remove(&payload.cgroup).step("remove the cgroup")
+pub(crate) fn remove_groups(payload: &PayloadPlan) -> Result<(), StepError> {
+    let removed = resctrl::remove(payload.resctrl.as_ref()).step("remove the resctrl group");
+    cgroup::remove(&payload.cgroup).step("remove the cgroup")?;
+    removed
 }
 
 /// The cgroup directories that belong to the container alone, for its record.
