@@ -34,8 +34,8 @@ pub const COMMIT: &[u8] = b"C";
 /// What is written to the socket at [`BundleRequest::wait_at`] to start the payload. The answers are the end, when the
 /// program has been executed; a letter and a [`StepError`] in JSON, when it hasn't; or [`LISTENER`].
 pub const GO: &[u8] = b"G";
-/// The first byte of an answer that says that the payload has a descriptor, of the number that follows in this machine's
-/// byte order, which is its seccomp filter's listener. It goes on once it has been answered with four bytes.
+/// The first byte of an answer with which the payload gives its seccomp filter's listener away, as a descriptor beside it or
+/// as a number of its own, in four bytes of this machine's order. It goes on once it has been answered with four bytes.
 pub const LISTENER: u8 = b'L';
 
 /// A container to make, or a process in one.

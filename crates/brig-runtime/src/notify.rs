@@ -1,10 +1,11 @@
 //! The listener of a seccomp filter goes to whoever is to answer, over a socket of the host.
 //!
-//! The process that loads the filter can't send it: sending may be what the filter asks about. So it says the number of
-//! its descriptor, and whoever started it takes a copy: the supervisor, or who starts a container that waits.
+//! The process that loads the filter gives it to whoever started it (the supervisor, or who starts a container that
+//! waits), which knows whom it is for. Where the filter asks about sending, the process says the number of its
+//! descriptor, of which a copy is taken.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -40,20 +41,16 @@ impl<'a> Listener<'a> {
         Ok(Self { plan, payload, socket })
     }
 
-    /// Sends the descriptor of this number in the process of this pid. `go_on` lets the process go on before that, for
-    /// whoever gets it may already have to answer.
+    /// Sends the listener of the filter of the process of this pid.
     ///
     /// # Errors
-    /// The process has no such descriptor, or whoever listens has gone.
-    pub fn hand_over(self, pid: i32, number: i32, go_on: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let process = pidfd_open(Pid::from_raw(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
-        let filter = pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?;
-        go_on()?;
+    /// Whoever listens has gone.
+    pub fn send(self, pid: i32, filter: BorrowedFd<'_>) -> io::Result<()> {
         let state = state(self.plan, pid, self.payload).to_string();
         // A stream takes as much as it has room for, and a state has annotations.
         let mut rest = state.as_bytes();
         let first = rest.len().min(packets::MAX_PACKET);
-        packets::send(&self.socket, &rest[..first], &[filter.as_fd()])?;
+        packets::send(&self.socket, &rest[..first], &[filter])?;
         rest = &rest[first..];
         while !rest.is_empty() {
             let sent = rustix::net::send(&self.socket, rest, rustix::net::SendFlags::NOSIGNAL)?;
@@ -61,6 +58,15 @@ impl<'a> Listener<'a> {
         }
         Ok(())
     }
+}
+
+/// A copy of a descriptor of another process, by its number there.
+///
+/// # Errors
+/// It has none of that number, or may not be looked into.
+pub fn take(pid: i32, number: i32) -> io::Result<OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(pid).ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
+    Ok(pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?)
 }
 
 /// The specification's container process state.

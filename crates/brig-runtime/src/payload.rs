@@ -164,6 +164,8 @@ pub struct ListenerPlan {
     pub bundle: PathBuf,
     /// Its annotations.
     pub annotations: Vec<(String, String)>,
+    /// Whether the filter asks about sendmsg(2), so that its listener can't be sent by who has loaded it.
+    pub by_number: bool,
 }
 
 /// The processors of a program that is executed in a container: a bit for each, or nothing for what the kernel gives.

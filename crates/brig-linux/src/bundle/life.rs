@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use brig_runtime::bundle::{GO, LISTENER};
 use brig_runtime::hooks::HookError;
-use brig_runtime::notify::Listener;
+use brig_runtime::notify::{self, Listener};
 use brig_runtime::packets;
 use brig_runtime::protocol::StepError;
 use brig_runtime::record::ProcessId;
@@ -136,13 +136,17 @@ impl Runtime {
         let connection = connection(&path).map_err(failed)?;
         packets::send(&connection, GO, &[]).map_err(failed)?;
         loop {
-            let packet = packets::receive(&connection, 0).map_err(failed)?;
+            let packet = packets::receive(&connection, 1).map_err(failed)?;
             match packet.bytes.as_slice() {
                 [] => return Ok(()),
                 [LISTENER, number @ ..] => {
-                    let number = number.try_into().map(i32::from_ne_bytes);
-                    let number = number.map_err(|_| helpless(io::ErrorKind::InvalidData))?;
-                    self.hand_listener_over(entry, spec, init, number, &connection)?;
+                    let filter = match (packet.fds.into_iter().next(), number.try_into()) {
+                        (Some(filter), _) => filter,
+                        (None, Ok(number)) => notify::take(init, i32::from_ne_bytes(number))
+                            .map_err(|source| BundleError::Helpless { source })?,
+                        (None, Err(_)) => return Err(helpless(io::ErrorKind::InvalidData)),
+                    };
+                    self.hand_listener_over(entry, spec, init, &filter, &connection)?;
                 }
                 [_, json @ ..] => {
                     let source: StepError = serde_json::from_slice(json)
@@ -159,14 +163,16 @@ impl Runtime {
         entry: &Entry,
         spec: &Spec,
         init: i32,
-        number: i32,
+        filter: &OwnedFd,
         connection: &OwnedFd,
     ) -> Result<(), BundleError> {
         let plan = self.plan_again(entry, spec)?;
         let listener = plan.process.listener.ok_or_else(|| helpless(io::ErrorKind::InvalidData))?;
-        let go_on = || Ok(packets::send(connection, &init.to_ne_bytes(), &[])?);
-        let handed =
-            Listener::connect(&listener, None).and_then(|connected| connected.hand_over(init, number, go_on));
+        let handed = Listener::connect(&listener, None).and_then(|connected| {
+            // It goes on before its listener has been read: whoever reads it may have to answer already.
+            packets::send(connection, &init.to_ne_bytes(), &[])?;
+            connected.send(init, filter.as_fd())
+        });
         handed.map_err(BundleError::io("hand the seccomp listener to", &listener.path))
     }
 }

@@ -29,8 +29,8 @@ pub(super) fn listener(
     if filter.is_none_or(|filter| filter.flags & NEW_LISTENER == 0) {
         return Ok(None);
     }
-    if passes_write_on(policy) {
-        let reason = "SCMP_ACT_NOTIFY can't be for `write`, with which the listener is handed over";
+    if passes_on(policy, "write") {
+        let reason = "SCMP_ACT_NOTIFY can't be for `write`, with which the listener may be handed over";
         return Err(PlanError::unsupported("linux.seccomp", reason));
     }
     let annotations = context.spec.annotations().iter().flatten();
@@ -43,11 +43,12 @@ pub(super) fn listener(
         id: context.options.id.to_owned(),
         bundle: context.options.bundle.unwrap_or("/".as_ref()).to_owned(),
         annotations,
+        by_number: passes_on(policy, "sendmsg"),
     }))
 }
 
-fn passes_write_on(policy: &LinuxSeccomp) -> bool {
+fn passes_on(policy: &LinuxSeccomp, call: &str) -> bool {
     policy.syscalls().iter().flatten().any(|rule| {
-        rule.action() == LinuxSeccompAction::ScmpActNotify && rule.names().iter().any(|name| name == "write")
+        rule.action() == LinuxSeccompAction::ScmpActNotify && rule.names().iter().any(|name| name == call)
     })
 }

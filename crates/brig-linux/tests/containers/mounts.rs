@@ -129,6 +129,7 @@ fn a_mount_has_the_ids_of_the_container_s_user_namespace() {
     let ids = serde_json::json!([{ "containerID": 0, "hostID": FIRST, "size": 65536 }]);
     json["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({ "type": "user" }));
     (json["linux"]["uidMappings"], json["linux"]["gidMappings"]) = (ids.clone(), ids);
+    json["process"]["oomScoreAdj"] = 300.into();
     let plan = machine.plan(&serde_json::from_value(json).unwrap()).unwrap();
     // Its root file system isn't mapped: it belongs to the container's root.
     let RootFs::Overlay { upper: Some(upper), work: Some(work), lowers, .. } = &plan.root else { panic!() };
@@ -285,6 +286,7 @@ fn attributes_reach_the_mounts_below_when_they_say_so() {
             "/data rw,nosuid,nodev,relatime,nosymfollow\n/data/host rw,nosuid,nodev,relatime,nosymfollow\n",
         ),
         (&["bind", "rro"], "/data ro,nodev,relatime\n"),
+        (&["bind", "sync", "iversion", "silent", "unbindable"], "/data rw,nodev,relatime\n"),
     ] {
         let json = spec_with(&machine, script, &[("/data", "bind", &tree, options)]);
         let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());

@@ -229,3 +229,23 @@ fn a_mount_namespace_is_entered_as_it_is() {
     assert_eq!(running.outcome().status.code, 0);
     assert_eq!(mounts(), before);
 }
+
+#[test]
+fn an_ordinary_user_enters_its_own_user_namespace() {
+    let Some(machine) = machine() else { return };
+    if !machine.host.rootless {
+        return;
+    }
+    let Some(holder) = Holder::new(&["-U", "-r", "-n"], &["sleep", "1000"]) else { return };
+    let all = json!([
+        { "type": "network", "path": holder.path("net") },
+        { "type": "mount" }, { "type": "pid" }, { "type": "ipc" },
+        { "type": "user", "path": holder.path("user") },
+    ]);
+    let mut json = spec(&machine, LOOK, all);
+    json.as_object_mut().unwrap().remove("hostname");
+    let outcome = machine.run_spec(&serde_json::from_value(json).unwrap());
+    let lines: Vec<_> = outcome.stdout.lines().collect();
+    assert_eq!(lines[..2], [holder.identity("user"), holder.identity("net")], "{outcome:?}");
+    assert_eq!(lines[6], "0");
+}

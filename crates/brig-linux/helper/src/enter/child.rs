@@ -50,6 +50,8 @@ pub(super) const STEPS: &[Step] = &[
     // First, so that nothing that goes wrong with the supervisor later leaves this process behind.
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("start a session", start_session),
+    // While `/proc/self` is this process's own: another user's isn't, to the kernel, until it executes a program.
+    ("set the OOM score", identity::oom_score),
     // Before anything that needs the rights that a user namespace gives to its root.
     ("map ids", identity::map_ids),
     // While the files that stand for the namespaces are in sight.
@@ -62,7 +64,6 @@ pub(super) const STEPS: &[Step] = &[
     ("take network devices", take_network_devices),
     ("bring up the loopback interface", loopback),
     ("set the host name", hostname),
-    ("set the OOM score", identity::oom_score),
     // While they hear of each other.
     ("open a shared mount", propagation::open_shared),
     // Before the first mount, or it would be seen by the host.
@@ -122,10 +123,10 @@ pub(super) const STEPS: &[Step] = &[
 pub(super) const STEPS_IN_MOUNTS: &[Step] = &[
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("start a session", start_session),
+    ("set the OOM score", identity::oom_score),
     ("map ids", identity::map_ids),
     // While the host's files are in sight.
     ("open the program", program::open_host_program),
-    ("set the OOM score", identity::oom_score),
     ("make the time namespace", scheduling::make_time_namespace),
     ("enter namespaces", join::join_namespaces),
     ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),

@@ -1,9 +1,9 @@
 //! Where the supervisor does for a new process what that may not do itself.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use brig_runtime::hooks::{self, Hooks};
-use brig_runtime::notify::Listener;
+use brig_runtime::notify::{self, Listener};
 use brig_runtime::plan::{ListenerPlan, PayloadPlan};
 use brig_runtime::protocol::StepError;
 use rustix::io::Errno;
@@ -56,13 +56,20 @@ impl<'a, 'o> Desk<'a, 'o> {
                     owner.ready(pid, terminal.take())?;
                 }
             }
-            Asked::Listener(number) => {
-                let listener = self.listener.take().ok_or(Errno::PROTO).step("hear the new process")?;
-                let go_on = || wire::answer(to, pid).map_err(Failure::into_io);
-                return listener.hand_over(pid, number, go_on).step("hand the seccomp listener over");
+            Asked::Listener(filter) => return self.hand_over(to, filter, pid),
+            Asked::ListenerNumber(number) => {
+                let filter = notify::take(pid, number).step("take the seccomp listener")?;
+                return self.hand_over(to, filter, pid);
             }
         }
         wire::answer(to, pid).step("answer the new process")
+    }
+
+    /// The process goes on before its filter's listener has been read: whoever reads it may have to answer already.
+    fn hand_over(&mut self, to: BorrowedFd<'_>, filter: OwnedFd, pid: i32) -> Result<(), StepError> {
+        let listener = self.listener.take().ok_or(Errno::PROTO).step("hear the new process")?;
+        wire::answer(to, pid).step("answer the new process")?;
+        listener.send(pid, filter.as_fd()).step("hand the seccomp listener over")
     }
 }
 

@@ -26,11 +26,6 @@ impl Failure {
         Self { subject: None, errno: errno.raw_os_error(), code: ENGINE }
     }
 
-    /// The error alone.
-    pub(crate) fn into_io(self) -> io::Error {
-        io::Error::from_raw_os_error(self.errno)
-    }
-
     /// The data for the error, under the step's name.
     pub(crate) fn named(self, step: &str) -> StepError {
         StepError { step: step.into(), subject: self.subject, errno: self.errno, code: self.code }

@@ -1,7 +1,7 @@
 //! Who the payload is and what it may do: ids, capabilities, limits, filters.
 
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use brig_runtime::plan::{IdMap, IdMaps, ProcessPlan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -141,11 +141,20 @@ pub(super) fn load_seccomp(entry: &mut Entry<'_>) -> Result<(), Failure> {
         sys::set_capabilities(permitted, permitted, 0)?;
     }
     match sys::load_seccomp(&seccomp.filter.0, seccomp.flags)? {
-        Some(listener) => {
-            wire::ask(entry.wire.as_fd(), wire::Asked::Listener(listener.as_raw_fd())).map(drop)
-        }
+        Some(listener) => hand_over(entry, listener),
         None => Ok(()),
     }
+}
+
+/// Gives the filter's listener away, by its number where sending it may be what the filter asks about.
+fn hand_over(entry: &Entry<'_>, listener: OwnedFd) -> Result<(), Failure> {
+    let by_number = entry.plan.process.listener.as_ref().is_some_and(|listener| listener.by_number);
+    let asked = if by_number {
+        wire::Asked::ListenerNumber(listener.as_raw_fd())
+    } else {
+        wire::Asked::Listener(listener)
+    };
+    wire::ask(entry.wire.as_fd(), asked).map(drop)
 }
 
 /// With no_new_privs the filter needs no capability, and has the last word.

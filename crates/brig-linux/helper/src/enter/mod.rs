@@ -8,7 +8,9 @@
 //!   make the cgroups
 //!   clone3 (all namespaces at once) ───────▶ steps of [child::STEPS], one after the other
 //!   map ids, when asked ◀───────────────────   (only where the child may not do it itself)
+//!   move network devices ◀──────────────────   (only with some; both wait for the answer)
 //!   take the terminal's master ◀────────────   (only with a terminal)
+//!   pass the filter's listener on ◀─────────   (only with one)
 //!   read the failed step, or the end ◀────── execve closes the socket
 //! ```
 

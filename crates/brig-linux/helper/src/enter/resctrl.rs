@@ -90,6 +90,8 @@ fn resource(line: &str) -> Option<(&str, Vec<(&str, String)>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn plan(root: &tempfile::TempDir, group: &str) -> ResctrlPlan {

@@ -28,7 +28,7 @@ pub(crate) enum Message {
 }
 
 /// What a child asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Asked {
     /// That the ids of the new user namespace are mapped.
     MapIds,
@@ -38,8 +38,10 @@ pub(crate) enum Asked {
     Hooks,
     /// That it is known that everything is made.
     Ready,
-    /// That its descriptor of this number, the seccomp filter's listener, goes where the plan says.
-    Listener(i32),
+    /// That this, the seccomp filter's listener, goes where the plan says.
+    Listener(OwnedFd),
+    /// The same of its descriptor of this number.
+    ListenerNumber(i32),
 }
 
 const FAILED: u8 = b'E';
@@ -70,16 +72,24 @@ pub(crate) fn send_failure(to: BorrowedFd<'_>, error: &StepError) -> Result<(), 
 
 /// Asks for something, and waits until it is done. The answer is this process's pid, as who answers has it. With
 /// write(2) and read(2) alone: others may be somebody else's to answer for, from the moment on that a seccomp filter
-/// says so.
+/// says so, where nothing is sent along.
 pub(crate) fn ask(to: BorrowedFd<'_>, asked: Asked) -> Result<i32, Failure> {
     let message = match asked {
         Asked::MapIds => vec![MAP_IDS],
         Asked::NetDevices => vec![NET_DEVICES],
         Asked::Hooks => vec![HOOKS],
         Asked::Ready => vec![READY],
-        Asked::Listener(fd) => [&[LISTENER][..], &fd.to_ne_bytes()].concat(),
+        Asked::ListenerNumber(number) => [&[LISTENER][..], &number.to_ne_bytes()].concat(),
+        Asked::Listener(listener) => {
+            send(to, &[LISTENER], Some(listener.as_fd()))?;
+            return wait(to);
+        }
     };
     rustix::io::write(to, &message)?;
+    wait(to)
+}
+
+fn wait(to: BorrowedFd<'_>) -> Result<i32, Failure> {
     let mut answer = [0; 4];
     match rustix::io::read(to, &mut answer)? {
         4 => Ok(i32::from_ne_bytes(answer)),
@@ -119,7 +129,10 @@ fn parse(bytes: &[u8], fd: Option<OwnedFd>) -> Result<Message, Failure> {
         ([], _) => Ok(Message::End),
         ([MAP_IDS], _) => Ok(Message::Asked(Asked::MapIds)),
         ([NET_DEVICES], _) => Ok(Message::Asked(Asked::NetDevices)),
-        (&[LISTENER, a, b, c, d], _) => Ok(Message::Asked(Asked::Listener(i32::from_ne_bytes([a, b, c, d])))),
+        (&[LISTENER, a, b, c, d], _) => {
+            Ok(Message::Asked(Asked::ListenerNumber(i32::from_ne_bytes([a, b, c, d]))))
+        }
+        ([LISTENER], Some(listener)) => Ok(Message::Asked(Asked::Listener(listener))),
         ([TERMINAL], Some(master)) => Ok(Message::Terminal(master)),
         ([HOOKS], _) => Ok(Message::Asked(Asked::Hooks)),
         ([READY], _) => Ok(Message::Asked(Asked::Ready)),
