@@ -147,6 +147,18 @@ fn new_namespaces_belong_to_the_user_namespace_that_is_entered() {
 }
 
 #[test]
+fn the_clocks_of_a_new_user_namespace_are_set() {
+    let Some(machine) = machine() else { return };
+    let all = ["mount", "pid", "ipc", "uts", "network", "user", "time"].map(|typ| json!({ "type": typ }));
+    let mut json = spec(&machine, "cat /proc/uptime", Vec::from(all).into());
+    let ids = json!([{ "containerID": 0, "hostID": FIRST, "size": 65536 }]);
+    (json["linux"]["uidMappings"], json["linux"]["gidMappings"]) = (ids.clone(), ids);
+    json["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1_000_000_000 } });
+    let outcome = machine.start(plan(&machine, json)).unwrap().outcome();
+    assert!(outcome.stdout.starts_with("1000"), "{outcome:?}");
+}
+
+#[test]
 fn a_new_user_namespace_needs_no_rights_over_what_is_entered() {
     let Some(machine) = machine() else { return };
     let Some(other) = Holder::new(&["-n"], &["sleep", "1000"]) else { return };

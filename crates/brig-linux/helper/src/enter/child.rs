@@ -1,5 +1,6 @@
 //! The steps of the process that becomes the payload, in their order.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use brig_runtime::plan::PayloadPlan;
@@ -43,6 +44,8 @@ pub(super) struct Entry<'a> {
     pub(super) release: Option<Release>,
     /// This process's pid outside of the container, once it was asked for.
     pub(super) host_pid: Option<i32>,
+    /// Where the clocks of a new time namespace are set.
+    pub(super) clocks: Option<File>,
 }
 
 /// Everything from the clone to the program.
@@ -52,6 +55,7 @@ pub(super) const STEPS: &[Step] = &[
     ("start a session", start_session),
     // While `/proc/self` is this process's own: another user's isn't, to the kernel, until it executes a program.
     ("set the OOM score", identity::oom_score),
+    ("open the clocks", scheduling::open_own_clocks),
     // Before anything that needs the rights that a user namespace gives to its root.
     ("map ids", identity::map_ids),
     // While the files that stand for the namespaces are in sight.
@@ -124,6 +128,7 @@ pub(super) const STEPS_IN_MOUNTS: &[Step] = &[
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("start a session", start_session),
     ("set the OOM score", identity::oom_score),
+    ("open the clocks", scheduling::open_own_clocks),
     ("map ids", identity::map_ids),
     // While the host's files are in sight.
     ("open the program", program::open_host_program),
@@ -211,6 +216,7 @@ impl<'a> Entry<'a> {
             preserved: Vec::new(),
             release: None,
             host_pid: None,
+            clocks: None,
         }
     }
 

@@ -18,8 +18,15 @@ pub(super) fn make_time_namespace(entry: &mut Entry<'_>) -> Result<(), Failure> 
     if join::needs_guide(entry.plan) {
         return Ok(());
     }
-    let clocks = open_clocks(entry.plan)?;
-    make_clocks(entry.plan, clocks)
+    make_clocks(entry.plan, entry.clocks.take())
+}
+
+/// Opens what the clocks are set by, unless a guide has.
+pub(super) fn open_own_clocks(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    if !join::needs_guide(entry.plan) {
+        entry.clocks = open_clocks(entry.plan)?;
+    }
+    Ok(())
 }
 
 /// Where the clocks of the next time namespace are set, when they are.
