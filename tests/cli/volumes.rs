@@ -385,7 +385,7 @@ fn binds_by_mount_must_be_there_and_others_are_made() {
         ("dst=x", "mount path must be absolute"),
         ("type=bind,dst=/x", "field Source must not be empty"),
         ("src=a", "target is required"),
-        ("type=bind,src=/tmp,dst=/x,bind-propagation=rshared", "isn't shown to the host"),
+        ("type=bind,src=/tmp,dst=/x,bind-propagation=rnone", "invalid propagation: rnone"),
     ] {
         let refused = env.brig(&["run", "--mount", flag, "busybox"]).fails();
         assert_eq!(refused.code(), 125);

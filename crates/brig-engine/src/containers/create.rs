@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use brig_oci::{Kind, KindChoice, RunConfig};
 use brig_runtime::limits::Machine;
-use brig_runtime::record::{ImageRecord, MountRecord, ProcessId, RECORD_VERSION};
+use brig_runtime::record::{ImageRecord, ProcessId, RECORD_VERSION};
 use brig_runtime::{
     ContainerPaths, ContainerSpec, Event, Limits, LogConfig, RestartPolicy, State, StateRecord, Timestamp,
 };
@@ -20,7 +20,7 @@ use crate::blocking::Engine;
 use crate::error::{Error, Result};
 use crate::images::ResolvedImage;
 use crate::names;
-use crate::volumes::Planned;
+use crate::volumes::{Planned, propagation};
 
 /// What is to be run, from an image or a bare file, before flags come in.
 pub(crate) struct Source {
@@ -198,7 +198,7 @@ impl Engine {
             linux: None,
             wasm: None,
         };
-        check_propagation(source.kind.kind, &spec.mounts)?;
+        propagation::check(source.kind.kind, &spec.mounts, self.host().rootless)?;
         self.check_mounts_below(source.kind.kind, &spec.mounts)?;
         match source.kind.kind {
             Kind::Linux => {
@@ -358,25 +358,6 @@ fn isolation(kind: Kind, isolation: Isolation) -> &'static str {
         (Kind::Linux, _) => "namespaces",
         (Kind::Wasm, Isolation::Process) => "process",
     }
-}
-
-/// Refuses what a start would fail of, or what a wasm container wouldn't notice.
-fn check_propagation(kind: Kind, mounts: &[MountRecord]) -> Result<()> {
-    let reason = |word: &str| match (kind, word) {
-        (_, "private" | "rprivate") => None,
-        (Kind::Wasm, _) => Some("a wasm container sees what is mounted when it starts"),
-        (_, "shared" | "rshared") => {
-            Some("what a container mounts isn't shown to the host: use `private` or `slave`")
-        }
-        _ => None,
-    };
-    for word in mounts.iter().filter_map(|mount| mount.propagation.as_deref()) {
-        if let Some(reason) = reason(word) {
-            let what = format!("bind propagation `{word}`");
-            return Err(Error::Unsupported { what, reason: reason.into() });
-        }
-    }
-    Ok(())
 }
 
 /// docker's rule: what goes at its end doesn't come again.

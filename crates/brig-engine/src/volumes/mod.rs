@@ -18,6 +18,7 @@ mod images;
 mod mounts;
 mod options;
 mod parse;
+pub(crate) mod propagation;
 mod store;
 
 use std::collections::BTreeMap;

@@ -190,6 +190,26 @@ fn options_become_bits() {
 }
 
 #[test]
+fn a_shared_bind_mount_of_docker_s_shares_the_root() {
+    use crate::default_spec::Bind;
+    let host = host(false);
+    for (propagation, root) in [(None, 0), (Some("rslave"), 0), (Some("rshared"), libc::MS_SHARED)] {
+        let bind = Bind {
+            source: "/s".into(),
+            target: "/t".into(),
+            propagation: propagation.map(str::to_owned),
+            ..Bind::default()
+        };
+        let options = ContainerOptions { args: vec!["true".into()], binds: vec![bind], ..Default::default() };
+        let made = plan(&default_spec(&options, &host), &host).unwrap();
+        assert_eq!(u64::from(made.propagation), root, "{propagation:?}");
+        // What the host has made read-only stays so.
+        let mount = made.mounts.iter().find(|mount| mount.target == "/t").unwrap();
+        assert_eq!((mount.clear, mount.clear_top), (0, 0));
+    }
+}
+
+#[test]
 fn devices_are_dead_unless_everything_is_allowed() {
     let host = host(false);
     let wall = |rules: serde_json::Value| {
