@@ -384,6 +384,19 @@ pub struct MountPlan {
     pub clear_top: u64,
     /// Whether the new file system begins with a copy of what is in its place.
     pub copy_up: bool,
+    /// What is done with symbolic links at the ends of a bind mount.
+    pub links: LinksPlan,
+}
+
+/// What is done with symbolic links at the ends of a bind mount. They are followed but for this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinksPlan {
+    /// A link on the host is mounted itself.
+    pub source: bool,
+    /// A link in the container is mounted over itself.
+    pub target: bool,
+    /// Instead of a link on the host, one that says the same is made in the container.
+    pub copy: bool,
 }
 
 impl MountPlan {
@@ -399,6 +412,7 @@ impl MountPlan {
             propagation: 0,
             clear_top: 0,
             copy_up: false,
+            links: LinksPlan::default(),
         }
     }
 

@@ -17,8 +17,8 @@ use crate::restart::RestartPolicy;
 
 pub use crate::payload::{
     Bytes, CapabilityPlan, CgroupDir, CgroupPlan, CpuScheduling, DevicePlan, ExecAffinity, IdMap, IdMaps,
-    LandlockPlan, ListenerPlan, MemoryPolicy, MountKind, MountPlan, PayloadPlan, ProcessPlan, ResctrlPlan,
-    RootFs, SchedulingPlan, SeccompPlan, UserPlan,
+    LandlockPlan, LinksPlan, ListenerPlan, MemoryPolicy, MountKind, MountPlan, PayloadPlan, ProcessPlan,
+    ResctrlPlan, RootFs, SchedulingPlan, SeccompPlan, UserPlan,
 };
 
 /// The version of the encoding; helper and library must have the same.

@@ -1,5 +1,7 @@
 //! Options of a mount, read: all that runc and crun know, and the file system's own.
 
+use brig_runtime::plan::LinksPlan;
+
 use super::PlanError;
 
 /// Of `linux/mount.h`, and not in every C library.
@@ -81,6 +83,7 @@ pub(super) struct Options {
     pub(super) recursive: bool,
     pub(super) remount: bool,
     pub(super) copy_up: bool,
+    pub(super) links: LinksPlan,
     pub(super) idmap: bool,
     pub(super) propagation: u32,
     pub(super) data: Vec<(String, Option<String>)>,
@@ -119,6 +122,10 @@ impl Options {
             "idmap" => (self.idmap, self.recursive) = (true, self.recursive | all),
             "remount" => self.remount = true,
             "tmpcopyup" => self.copy_up = true,
+            // crun's.
+            "src-nofollow" => self.links.source = true,
+            "dest-nofollow" => self.links.target = true,
+            "copy-symlink" => self.links.copy = true,
             _ if plain.starts_with("X-") || plain.starts_with("x-") => {
                 let reason = format!("`{plain}` is an option of mount(8), and no runtime's");
                 return Err(PlanError::unsupported(format!("mounts `{target}`"), reason));
@@ -208,7 +215,7 @@ mod tests {
             ratime rbind rdev rdiratime relatime remount rexec rnoatime rnodev rnodiratime rnoexec rnorelatime \
             rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid \
             rsymfollow runbindable rw shared silent slave strictatime suid symfollow sync tmpcopyup unbindable idmap \
-            ridmap rsync rasync rdirsync rmand rnomand";
+            ridmap rsync rasync rdirsync rmand rnomand copy-symlink src-nofollow dest-nofollow";
         for option in known.split_whitespace() {
             let mut options = read(&[option]);
             options.ignore_file_system();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use brig_runtime::plan::{CgroupPlan, IdMaps, MountKind, MountPlan};
+use brig_runtime::plan::{CgroupPlan, IdMaps, LinksPlan, MountKind, MountPlan};
 use oci_spec::runtime::{Linux, Mount};
 
 use super::mount_options::{Attributes, Options, propagation};
@@ -49,12 +49,21 @@ fn plan(
     if options.copy_up && (bind || options.remount || typ != Some("tmpfs")) {
         return Err(refused(&target, "`tmpcopyup` is for a new tmpfs"));
     }
+    if options.links != LinksPlan::default() && (!bind || options.remount) {
+        return Err(refused(
+            &target,
+            "`src-nofollow`, `dest-nofollow` and `copy-symlink` are for bind mounts",
+        ));
+    }
     let what = if options.remount {
         MountKind::Change { options: std::mem::take(&mut options.data) }
     } else if bind {
         let source = source.ok_or(PlanError::Missing { field: "mounts[].source" })?;
         let source = context.options.resolve(source);
         match ids(context, mount, &target, &options)? {
+            Some(_) if options.links != LinksPlan::default() => {
+                return Err(refused(&target, "a link itself has no ids to be mapped"));
+            }
             Some(ids) => MountKind::Mapped { source, recursive: options.recursive, ids },
             None => bind_of(context, source, &mut options),
         }
@@ -91,6 +100,7 @@ fn with_attributes(target: String, what: MountKind, options: &Options) -> MountP
         propagation: options.propagation,
         clear_top: top.clear,
         copy_up: options.copy_up,
+        links: options.links,
     }
 }
 

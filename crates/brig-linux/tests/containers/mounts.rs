@@ -311,3 +311,35 @@ fn a_mount_can_be_changed_by_a_later_one() {
     assert!(outcome.stdout.contains("/some ro,nodev,noexec,relatime"), "{outcome:?}");
     assert!(outcome.stdout.contains("size=2048k"), "{outcome:?}");
 }
+
+#[test]
+fn links_at_the_ends_of_a_mount_can_be_meant_themselves() {
+    let Some(machine) = machine() else { return };
+    let shared = machine.directory("shared");
+    fs::write(shared.join("file"), "of the host\n").unwrap();
+    symlink("file", shared.join("link")).unwrap();
+    fs::write(machine.lower().join("etc/end"), "of the image\n").unwrap();
+    symlink("/etc/end", machine.lower().join("etc/way")).unwrap();
+    symlink("file", machine.lower().join("etc/same")).unwrap();
+    let link = shared.join("link");
+    let run = |target: &str, options: &[&str], script: &str| {
+        let json = spec_with(&machine, script, &[(target, "bind", link.to_str().unwrap(), options)]);
+        machine.run_spec(&serde_json::from_value(json).unwrap()).stdout
+    };
+    // Both are followed where nothing is said.
+    assert_eq!(run("/etc/way", &["bind"], "cat /etc/way /etc/end"), "of the host\nof the host\n");
+    let look = "readlink /etc/way || cat /etc/way; cat /etc/end";
+    assert_eq!(run("/etc/way", &["bind", "dest-nofollow"], look), "of the host\nof the image\n");
+    let both = ["bind", "src-nofollow", "dest-nofollow"];
+    assert_eq!(run("/etc/way", &both, look), "file\nof the image\n");
+    for target in ["/etc/new/link", "/etc/same"] {
+        let look = format!("readlink {target}; grep -c {target} /proc/mounts");
+        assert_eq!(run(target, &["bind", "copy-symlink"], &look), "file\n0\n");
+    }
+    let json = spec_with(
+        &machine,
+        "true",
+        &[("/etc/way", "bind", link.to_str().unwrap(), &["bind", "copy-symlink"])],
+    );
+    assert_eq!(machine.failure(&serde_json::from_value(json).unwrap()).errno, 17);
+}

@@ -50,6 +50,9 @@ pub(super) fn mount_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
 /// Mounts a copy of a part of the host's tree.
 fn mount_tree(root: BorrowedFd<'_>, mount: &MountPlan, made: &OwnedFd, host: Host) -> Result<(), Failure> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(made)?.st_mode);
+    if mount.links.copy && kind == FileType::Symlink {
+        return copy_link(root, mount, made);
+    }
     change_attributes(made, mount, host)?;
     attach(made.as_fd(), target_of(root, mount, kind)?.as_fd())?;
     Ok(())
@@ -61,7 +64,7 @@ pub(super) fn mount_one(root: BorrowedFd<'_>, mount: &MountPlan, host: Host) -> 
         MountKind::New { fs_type, options } => return mount_new(root, mount, fs_type, options),
         MountKind::Change { options } => return change(root, mount, options, host),
         MountKind::Bind { source, recursive } => {
-            let made = clone_tree(source, *recursive).on(source)?;
+            let made = clone_for(mount, source, *recursive).on(source)?;
             return mount_tree(root, mount, &made, host);
         }
         MountKind::Mapped { source, recursive, ids } => {
@@ -174,7 +177,11 @@ fn detach(mount: &OwnedFd) -> Result<(), Errno> {
 /// (CVE-2019-19921). And nothing is mounted over parts of them.
 fn target_of(root: BorrowedFd<'_>, mount: &MountPlan, kind: FileType) -> Result<OwnedFd, Failure> {
     let strict = matches!(&mount.what, MountKind::New { fs_type, .. } if ["proc", "sysfs", "devpts"].contains(&fs_type.as_str()));
-    let made = make_target(root, &mount.target, kind)?;
+    let made = if mount.links.target {
+        target_or_link(root, &mount.target, kind)?
+    } else {
+        make_target(root, &mount.target, kind)?
+    };
     let target = match strict.then(|| open_strictly(root, &mount.target)) {
         None => made,
         // In the words that callers of runc know.
@@ -188,6 +195,26 @@ fn target_of(root: BorrowedFd<'_>, mount: &MountPlan, kind: FileType) -> Result<
         return Err(Errno::PERM.into());
     }
     Ok(target)
+}
+
+/// As [`make_target`], but for a link in the end, which it is itself.
+fn target_or_link(root: BorrowedFd<'_>, path: &str, kind: FileType) -> Result<OwnedFd, Errno> {
+    match open_in(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC) {
+        Err(Errno::NOENT) => make_target(root, path, kind),
+        opened => opened,
+    }
+}
+
+/// A link that says what the host's says. One that is there is that already, or in the way.
+fn copy_link(root: BorrowedFd<'_>, mount: &MountPlan, link: &OwnedFd) -> Result<(), Failure> {
+    let says = rustix::fs::readlinkat(link, "", Vec::new())?;
+    let path = Path::new(&mount.target);
+    let parent = make_target(root, path.parent().unwrap_or(path), FileType::Directory)?;
+    let name = last_component(path)?;
+    match rustix::fs::symlinkat(says.as_c_str(), &parent, name) {
+        Err(Errno::EXIST) if rustix::fs::readlinkat(&parent, name, Vec::new()) == Ok(says) => Ok(()),
+        made => Ok(made?),
+    }
 }
 
 fn change_attributes(made: &OwnedFd, mount: &MountPlan, host: Host) -> Result<(), Failure> {
@@ -222,9 +249,20 @@ fn set_options(fs: BorrowedFd<'_>, options: &[(String, Option<String>)]) -> Resu
     Ok(())
 }
 
+/// A copy of what a bind mount is of, mounted nowhere.
+pub(super) fn clone_for(mount: &MountPlan, source: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
+    let links = mount.links;
+    let nofollow = OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    clone_with(source, recursive, if links.source || links.copy { nofollow } else { OpenTreeFlags::empty() })
+}
+
 /// A copy of a mount of the host's, mounted nowhere.
 pub(super) fn clone_tree(source: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    clone_with(source, recursive, OpenTreeFlags::empty())
+}
+
+fn clone_with(source: &Path, recursive: bool, more: OpenTreeFlags) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | more;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }

@@ -37,7 +37,7 @@ pub(super) fn open_shared(entry: &mut Entry<'_>) -> Result<(), Failure> {
         if let MountKind::Bind { source, recursive } = &mount.what
             && is_shared(mount.propagation)
         {
-            entry.mapped.push((number, mounts::clone_tree(source, *recursive).on(source)?));
+            entry.mapped.push((number, mounts::clone_for(mount, source, *recursive).on(source)?));
         }
     }
     Ok(())
