@@ -170,15 +170,23 @@ fn a_container_that_waits_to_be_started_ends_by_a_signal() {
 }
 
 #[test]
-fn a_missing_program_is_told_by_start_and_by_exec() {
+fn a_missing_program_is_told_by_create_and_by_exec() {
     let bundle = need!(Bundle::new(&["no-such-program"]));
     let text = "executable file not found in $PATH";
-    let _ = bundle.create(&[], "box").success();
-    let _ = bundle.oci(&["start", "box"]).exits(1).says("no-such-program").says(text);
-    assert_eq!(bundle.status("box"), "stopped");
-    let _ = bundle.oci(&["delete", "box"]).success();
+    let _ = bundle.oci(&["create", "box"]).exits(1).says("no-such-program").says(text);
     let _ = bundle.oci(&["run", "box"]).exits(1).says(text);
     let _ = bundle.oci(&["list", "-q"]).success().prints("");
+    bundle.change(|spec| spec["process"]["args"] = json!(["/etc"]));
+    let _ = bundle.oci(&["create", "box"]).exits(1).says("execute `/etc`: Permission denied");
+    // What only the kernel finds out.
+    fs::write(bundle.dir.join("rootfs/bin/empty"), "").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(bundle.dir.join("rootfs/bin/empty"), executable).unwrap();
+    bundle.change(|spec| spec["process"]["args"] = json!(["empty"]));
+    let _ = bundle.create(&[], "box").success();
+    let _ = bundle.oci(&["start", "box"]).exits(1).says("execute `empty`: Exec format error");
+    eventually("it has ended", || bundle.status("box") == "stopped");
+    let _ = bundle.oci(&["delete", "box"]).success();
     bundle.change(|spec| spec["process"]["args"] = json!(["sleep", "60"]));
     let _ = bundle.create(&[], "box").success();
     let _ = bundle.oci(&["exec", "box", "no-such-program"]).exits(255).says(text);
@@ -285,7 +293,7 @@ fn a_hook_that_fails_leaves_no_container() {
     bundle.change(|spec| spec["hooks"] = json!({ "startContainer": [{ "path": "/bin/false" }] }));
     let _ = bundle.create(&[], "box").success();
     let _ = bundle.oci(&["start", "box"]).exits(1).says("the hook `/bin/false` failed");
-    assert_eq!(bundle.status("box"), "stopped");
+    eventually("it has ended", || bundle.status("box") == "stopped");
     let _ = bundle.oci(&["delete", "box"]).success();
     // What comes after is told, and changes nothing.
     bundle.change(|spec| spec["hooks"] = json!({ "poststart": [{ "path": "/bin/false" }] }));
@@ -489,7 +497,7 @@ fn limits_change_while_it_runs() {
     assert_eq!(pids(), 18);
     let _ = bundle.oci(&["update", "--memory", "much", "box"]).exits(1).says("much");
     let _ =
-        bundle.command(&["update", "-r", "-", "box"]).stdin("[]").run().exits(1).says("list of resources");
+        bundle.command(&["update", "-r", "-", "box"]).stdin("{]").run().exits(1).says("list of resources");
     let _ = bundle.oci(&["kill", "box", "KILL"]).success();
     eventually("it has ended", || bundle.status("box") == "stopped");
     let _ = bundle.oci(&["update", "--pids-limit", "1", "box"]).exits(1).says("container not running");

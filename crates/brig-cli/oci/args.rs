@@ -226,6 +226,9 @@ pub(super) struct Exec {
     /// Also in a paused container, where it waits
     #[arg(long)]
     pub(super) ignore_paused: bool,
+    /// A cgroup below the container's, for some controllers (v1) or all
+    #[arg(long, value_name = "[CONTROLLER,…:]PATH", value_parser = cgroup)]
+    pub(super) cgroup: Vec<(Vec<String>, PathBuf)>,
 }
 
 #[derive(Args, Debug)]
@@ -327,6 +330,13 @@ pub(super) struct NewSpec {
 pub(super) enum Format {
     Table,
     Json,
+}
+
+fn cgroup(text: &str) -> Result<(Vec<String>, PathBuf), String> {
+    Ok(match text.split_once(':') {
+        Some((controllers, path)) => (controllers.split(',').map(str::to_owned).collect(), path.into()),
+        None => (Vec::new(), text.into()),
+    })
 }
 
 /// Numbers only: a name is looked up nowhere (CVE-2026-30892).

@@ -133,6 +133,7 @@ fn execute_exec(runtime: &Runtime, exec: &Exec, globals: &Globals) -> Result<Exi
         preserve_fds: exec.preserve_fds,
         ignore_paused: exec.ignore_paused,
         follow: !exec.detach,
+        cgroups: exec.cgroup.clone(),
     };
     let signals = (!exec.detach).then(foreground::Signals::listen).transpose()?;
     let made = runtime.exec(&exec.id, process(exec)?, &options)?;

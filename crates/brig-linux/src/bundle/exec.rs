@@ -1,10 +1,10 @@
 //! More processes in a container.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use brig_runtime::bundle::BundleRequest;
 use brig_runtime::hooks::Hooks;
-use brig_runtime::plan::{PLAN_VERSION, PayloadPlan, RootFs};
+use brig_runtime::plan::{CgroupPlan, PLAN_VERSION, PayloadPlan, RootFs};
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use super::make::{check_console, hand_over, terminal_size};
@@ -57,6 +57,8 @@ pub struct ExecOptions {
     pub ignore_paused: bool,
     /// Whether its end is waited for.
     pub follow: bool,
+    /// Cgroups below the container's, which are there: a path, for the hierarchies of these controllers (v1) or of all.
+    pub cgroups: Vec<(Vec<String>, PathBuf)>,
 }
 
 /// Reads a process from a file (`process.json`).
@@ -98,7 +100,7 @@ impl Runtime {
         put_process(&mut spec, process)?;
         check_console(spec.process().as_ref(), options.console_socket.as_deref(), options.follow)?;
         let mut payload = self.plan_again(&entry, &spec)?;
-        payload.cgroup = entry.record.cgroups.clone();
+        payload.cgroup = below(entry.record.cgroups.clone(), &options.cgroups)?;
         payload.hooks = Hooks::default();
         let preserved = talk::preserved(options.preserve_fds)?;
         let request = BundleRequest {
@@ -133,6 +135,24 @@ impl Runtime {
         };
         Ok(plan_linux(spec, &RootFs::Path { path: entry.record.rootfs.clone() }, &host)?)
     }
+}
+
+/// The container's cgroups, or others that it has made.
+fn below(mut plan: CgroupPlan, wanted: &[(Vec<String>, PathBuf)]) -> Result<CgroupPlan, BundleError> {
+    for (controllers, path) in wanted {
+        let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir | Component::RootDir);
+        if !path.components().all(inside) {
+            let reason = format!("the cgroup `{}` isn't one below the container's", path.display());
+            return Err(BundleError::Usage { reason });
+        }
+        let path = path.strip_prefix("/").unwrap_or(path);
+        for dir in plan.unified.iter_mut().chain(&mut plan.legacy) {
+            if controllers.is_empty() || controllers.contains(&dir.controller) {
+                dir.name.push(path);
+            }
+        }
+    }
+    Ok(plan)
 }
 
 fn put_process(spec: &mut Spec, process: ExecProcess) -> Result<(), BundleError> {

@@ -1,5 +1,6 @@
 //! The hooks of a spec.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use brig_runtime::hooks::{About, Hook, Hooks};
@@ -24,11 +25,14 @@ pub(super) fn hooks(context: &Context<'_>) -> Result<Hooks, PlanError> {
         let reason = "poststart and poststop hooks are run by `brig oci` only";
         return Err(PlanError::unsupported("hooks", reason));
     }
+    // A hook without an environment has that of whoever runs it, as with runc.
+    let own = || spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    let start_container = hooks.start_container().as_deref();
     Ok(Hooks {
         prestart: list("hooks.prestart", hooks.prestart().as_deref())?,
         create_runtime: list("hooks.createRuntime", hooks.create_runtime().as_deref())?,
         create_container: list("hooks.createContainer", hooks.create_container().as_deref())?,
-        start_container: list("hooks.startContainer", hooks.start_container().as_deref())?,
+        start_container: list_with("hooks.startContainer", start_container, own)?,
         about: about(spec, context.options.id, context.options.bundle),
     })
 }
@@ -55,10 +59,19 @@ pub(crate) fn late_hooks(spec: &Spec) -> Result<LateHooks, PlanError> {
 }
 
 fn list(field: &'static str, hooks: Option<&[SpecHook]>) -> Result<Vec<Hook>, PlanError> {
-    hooks.unwrap_or_default().iter().map(|hook| one(field, hook)).collect()
+    let text = |(name, value): (OsString, OsString)| Some(format!("{}={}", name.to_str()?, value.to_str()?));
+    list_with(field, hooks, || std::env::vars_os().filter_map(text).collect())
 }
 
-fn one(field: &'static str, hook: &SpecHook) -> Result<Hook, PlanError> {
+fn list_with(
+    field: &'static str,
+    hooks: Option<&[SpecHook]>,
+    env: impl Fn() -> Vec<String>,
+) -> Result<Vec<Hook>, PlanError> {
+    hooks.unwrap_or_default().iter().map(|hook| one(field, hook, &env)).collect()
+}
+
+fn one(field: &'static str, hook: &SpecHook, env: impl Fn() -> Vec<String>) -> Result<Hook, PlanError> {
     let invalid = |value: String, reason| Err(PlanError::Invalid { field, value, reason });
     if !hook.path().is_absolute() {
         return invalid(hook.path().display().to_string(), "isn't an absolute path");
@@ -73,7 +86,7 @@ fn one(field: &'static str, hook: &SpecHook) -> Result<Hook, PlanError> {
     Ok(Hook {
         path: hook.path().clone(),
         args: hook.args().clone().unwrap_or_default(),
-        env: hook.env().clone().unwrap_or_default(),
+        env: hook.env().clone().unwrap_or_else(env),
         timeout,
     })
 }

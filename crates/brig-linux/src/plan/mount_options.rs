@@ -23,7 +23,8 @@ const FLAGS: [(&str, Change); 18] = [
     ("noatime", Change::Time(libc::MOUNT_ATTR_NOATIME)),
     ("atime", Change::Time(libc::MOUNT_ATTR_RELATIME)),
     ("relatime", Change::Time(libc::MOUNT_ATTR_RELATIME)),
-    ("norelatime", Change::Time(libc::MOUNT_ATTR_STRICTATIME)),
+    // Without relatime the kernel does what it does without any word, which is relatime.
+    ("norelatime", Change::Time(libc::MOUNT_ATTR_RELATIME)),
     ("strictatime", Change::Time(libc::MOUNT_ATTR_STRICTATIME)),
     ("nostrictatime", Change::Time(libc::MOUNT_ATTR_RELATIME)),
 ];

@@ -111,6 +111,7 @@ pub(super) const STEPS: &[Step] = &[
     ("follow the supervisor into death", identity::die_with_supervisor),
     // With all capabilities still, so that no other container in a shared pid namespace looks into this process; and
     // before a filter that may forbid to wait.
+    ("execute", program::find),
     ("be released", release::be_released),
     ("run hooks", release::run_start_hooks),
     ("forbid new privileges", identity::no_new_privileges),

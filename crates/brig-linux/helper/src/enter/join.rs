@@ -150,6 +150,7 @@ const STEPS: &[Action] = &[
     ("drop capabilities", identity::drop_bounding),
     ("become the user", identity::become_user),
     ("follow the supervisor into death", identity::die_with_supervisor),
+    ("execute", program::find),
     ("be released", release::be_released),
     ("forbid new privileges", identity::no_new_privileges),
     ("enter the landlock domain", landlock::enter),

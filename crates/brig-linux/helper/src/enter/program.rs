@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::AsFd;
 
 use brig_runtime::exit::{CODE_ENGINE, CODE_NOT_FOUND, CODE_NOT_RUNNABLE};
-use rustix::fs::FileType;
+use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 use super::child::Entry;
@@ -57,27 +57,61 @@ pub(super) fn execute(entry: &mut Entry<'_>) -> Result<(), Failure> {
     Err(cannot_execute(name, errno.raw_os_error().unwrap_or(libc::EINVAL)))
 }
 
-/// Looks a name without a slash up in the `PATH` of the container, as execvp does: what can't be executed is passed
-/// over, and remembered when nothing better is found.
+/// Whether there is a program to execute, before somebody is told that everything is made.
+pub(super) fn find(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let process = &entry.plan.process;
+    if entry.release.is_none() || entry.program.is_some() {
+        return Ok(());
+    }
+    let name = process.args.first().ok_or(Errno::INVAL)?;
+    let mut remembered = Errno::NOENT;
+    for path in candidates(name, &process.env) {
+        match is_executable(&path) {
+            Ok(()) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => remembered = errno,
+        }
+    }
+    Err(cannot_execute(name, remembered.raw_os_error()))
+}
+
+/// As this process's user; root may execute what anybody may.
+fn is_executable(path: &str) -> Result<(), Errno> {
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?;
+    match FileType::from_raw_mode(rustix::fs::stat(path)?.st_mode) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(Errno::ACCESS),
+    }
+}
+
+/// Where a program may be: a name without a slash is looked up in the `PATH` of the container.
+fn candidates(name: &str, environment: &[String]) -> Vec<String> {
+    if name.is_empty() {
+        // No directory of PATH has it.
+        return Vec::new();
+    }
+    if name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    let path = environment.iter().find_map(|variable| variable.strip_prefix("PATH="));
+    let directories = path.unwrap_or(DEFAULT_PATH).split(':');
+    directories
+        .map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory }))
+        .collect()
+}
+
+/// As execvp does: what can't be executed is passed over, and remembered when nothing better is found.
 fn execute_by_name(
     name: &str,
     environment: &[String],
     args: &[CString],
     env: &[CString],
 ) -> Result<std::io::Error, Failure> {
-    if name.is_empty() {
-        // No directory of PATH has it.
-        return Ok(Errno::NOENT.into());
-    }
-    if name.contains('/') {
-        return Ok(sys::execute(&c_string(name)?, args, env));
-    }
-    let path = environment.iter().find_map(|variable| variable.strip_prefix("PATH="));
     let mut remembered = Errno::NOENT;
-    for directory in path.unwrap_or(DEFAULT_PATH).split(':') {
-        let directory = if directory.is_empty() { "." } else { directory };
-        let error = sys::execute(&c_string(&format!("{directory}/{name}"))?, args, env);
+    for path in candidates(name, environment) {
+        let error = sys::execute(&c_string(&path)?, args, env);
         match error.raw_os_error() {
+            _ if path == name => return Ok(error),
             Some(libc::ENOENT | libc::ENOTDIR) => {}
             Some(libc::EACCES) => remembered = Errno::ACCESS,
             _ => return Ok(error),
