@@ -504,6 +504,43 @@ fn limits_change_while_it_runs() {
 }
 
 #[test]
+fn a_paused_container_can_be_killed_and_deleted() {
+    let bundle = need!(Bundle::new(&["sleep", "60"]));
+    for (verb, signal) in [("kill", "KILL"), ("delete", "")] {
+        let _ = bundle.create(&[], "box").success();
+        let _ = bundle.oci(&["start", "box"]).success();
+        let _ = bundle.oci(&["pause", "box"]).success();
+        let started = std::time::Instant::now();
+        match verb {
+            "kill" => {
+                let _ = bundle.oci(&["kill", "box", signal]).success();
+                eventually("it has ended", || bundle.status("box") == "stopped");
+                let _ = bundle.oci(&["delete", "box"]).success();
+            }
+            _ => drop(bundle.oci(&["delete", "--force", "box"]).success()),
+        }
+        assert!(started.elapsed().as_secs() < 8, "{verb}");
+    }
+}
+
+#[test]
+fn a_home_and_no_ignored_signals_are_what_a_program_begins_with() {
+    let bundle = need!(Bundle::sh("echo $HOME; grep SigIgn /proc/self/status"));
+    fs::write(
+        bundle.dir.join("rootfs/etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nal:x:7:7::/home/al:/bin/sh\n",
+    )
+    .unwrap();
+    let _ = bundle.oci(&["run", "box"]).success().prints("/root\nSigIgn:\t0000000000000000\n");
+    bundle.change(|spec| spec["process"]["user"] = json!({ "uid": 7, "gid": 7 }));
+    let _ = bundle.oci(&["run", "box"]).success().shows("/home/al\n");
+    bundle.change(|spec| spec["process"]["user"] = json!({ "uid": 8, "gid": 7 }));
+    let _ = bundle.oci(&["run", "box"]).success().shows("/\n");
+    bundle.change(|spec| spec["process"]["env"] = json!(["PATH=/bin", "HOME=/mine"]));
+    let _ = bundle.oci(&["run", "box"]).success().shows("/mine\n");
+}
+
+#[test]
 fn features_are_told() {
     let bundle = need!(Bundle::new(&["true"]));
     let features = bundle.oci(&["features"]).success().json();

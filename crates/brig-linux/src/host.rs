@@ -60,7 +60,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks. Half a dozen system calls; as an ordinary user also one file of `/proc`.
+    /// Looks. A dozen system calls.
     pub fn probe() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let rootless = uid != 0 || !has_sys_admin();
@@ -71,7 +71,8 @@ impl Host {
             gid: rustix::process::getegid().as_raw(),
             rootless,
             kernel: kernel.unwrap_or(KernelVersion { major: 0, minor: 0 }),
-            cgroups: Cgroups::probe(rootless),
+            // The cgroups of the host are the host's root's, and not that of a user namespace.
+            cgroups: Cgroups::probe(rootless || in_user_namespace()),
             namespaces: OnceLock::new(),
             security: [OnceLock::new(), OnceLock::new()],
         }
@@ -100,6 +101,12 @@ impl Host {
     pub fn without_namespaces(self) -> Self {
         Self { namespaces: OnceLock::from(false), ..self }
     }
+}
+
+/// Whether this process is in a user namespace that isn't the first one, by its map of users (`user_namespaces(7)`).
+pub(crate) fn in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
 fn has_sys_admin() -> bool {

@@ -76,9 +76,14 @@ pub fn freeze(plan: &CgroupPlan, frozen: bool) -> io::Result<()> {
 pub fn is_frozen(plan: &CgroupPlan) -> io::Result<bool> {
     let Some((_, _, events, state)) = freezer(plan, true) else { return Ok(false) };
     match fs::read_to_string(&events) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if is_gone(&error) => Ok(false),
         text => Ok(text?.lines().any(|line| line == state)),
     }
+}
+
+/// A cgroup that was removed, or is being removed while it is read.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }
 
 /// Kills every process in the cgroup and below. A missing one is empty. Returns when all are gone.

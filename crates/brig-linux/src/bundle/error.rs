@@ -56,6 +56,14 @@ pub enum BundleError {
         /// Its status.
         status: Status,
     },
+    /// It was killed and doesn't go.
+    #[error(
+        "the container's first process {pid} was killed and doesn't end: it waits for a device or a file system"
+    )]
+    Unending {
+        /// Its pid.
+        pid: i32,
+    },
     /// A file can't be read or written.
     #[error("can't {what} `{}`", path.display())]
     Io {

@@ -56,7 +56,10 @@ impl Runtime {
             return entry.signal_all(signal);
         }
         match (entry.status()?, entry.record.init) {
-            (Status::Created | Status::Running | Status::Paused, Some(init)) => signal_process(init, signal),
+            (Status::Created | Status::Running | Status::Paused, Some(init)) => {
+                signal_process(init, signal)?;
+                entry.let_die(signal)
+            }
             _ => Err(BundleError::NotRunning),
         }
     }
@@ -77,7 +80,7 @@ impl Runtime {
             return Err(BundleError::Status { what: "delete", id: id.to_owned(), status });
         }
         if let Some(init) = entry.record.init {
-            end(init)?;
+            entry.end(init)?;
         }
         entry.undo(&entry.spec()?)
     }
@@ -189,7 +192,41 @@ impl Entry {
             group.remove().map_err(|(path, error)| BundleError::io("remove", &path)(error))?;
         }
         self.forget()?;
+        // The cgroup that all of this root's have in common, if nobody else is in it. It is made anew when it is missing.
+        let common = self.record.cgroups.unified.iter().chain(&self.record.cgroups.legacy);
+        for dir in common.filter(|dir| dir.name.starts_with("brig")) {
+            let _ = dir.path().parent().map(std::fs::remove_dir);
+        }
         Ok(run_late(&late_hooks(spec)?.poststop, spec, self, "stopped", None))
+    }
+
+    /// A frozen process of v1 dies when it is thawed.
+    fn let_die(&self, signal: i32) -> Result<(), BundleError> {
+        let cgroups = &self.record.cgroups;
+        let frozen = signal == libc::SIGKILL && brig_runtime::cgroup::is_frozen(cgroups).unwrap_or(false);
+        let thawed = if frozen { brig_runtime::cgroup::freeze(cgroups, false) } else { Ok(()) };
+        match thawed {
+            // It has gone with the container.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            thawed => thawed.map_err(|source| BundleError::Cgroup { what: "thaw", source }),
+        }
+    }
+
+    /// Kills the first process, and waits until it has ended.
+    fn end(&self, init: ProcessId) -> Result<(), BundleError> {
+        let deadline = Instant::now() + PATIENCE;
+        while is_alive(init) {
+            match signal_process(init, libc::SIGKILL) {
+                Ok(()) | Err(BundleError::NotRunning) => {}
+                Err(error) => return Err(error),
+            }
+            self.let_die(libc::SIGKILL)?;
+            if Instant::now() > deadline {
+                return Err(BundleError::Unending { pid: init.pid });
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// To everything in its cgroups. Without any it has its pid namespace, which goes with its first process.
@@ -203,7 +240,7 @@ impl Entry {
                 }
             }
         }
-        Ok(())
+        self.let_die(signal)
     }
 }
 
@@ -237,20 +274,4 @@ pub fn signal_process(process: ProcessId, signal: i32) -> Result<(), BundleError
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(BundleError::NotRunning),
         sent => sent.map_err(BundleError::io("signal", &path)),
     }
-}
-
-/// Kills a process, and waits until it has ended.
-fn end(process: ProcessId) -> Result<(), BundleError> {
-    let deadline = Instant::now() + PATIENCE;
-    while is_alive(process) {
-        match signal_process(process, libc::SIGKILL) {
-            Ok(()) | Err(BundleError::NotRunning) => {}
-            Err(error) => return Err(error),
-        }
-        if Instant::now() > deadline {
-            return Err(helpless(io::ErrorKind::TimedOut));
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
 }

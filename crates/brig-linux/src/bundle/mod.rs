@@ -35,7 +35,7 @@ pub use oci_spec::runtime::{LinuxResources, Spec};
 pub use talk::Made;
 
 use crate::helper::Helper;
-use crate::host::Host;
+use crate::host::{Host, in_user_namespace};
 
 /// The version of the runtime specification that is followed.
 pub const OCI_VERSION: &str = "1.3.0";
@@ -61,12 +61,13 @@ impl Runtime {
     }
 
     /// Where containers are when nobody says otherwise: `/run/brig/oci` for root, `$XDG_RUNTIME_DIR/brig/oci` for
-    /// everybody else. It doesn't follow root's environment, which is another one for each verb that podman calls.
+    /// everybody else, and for the root of a user namespace. It doesn't follow root's environment, which is another one
+    /// for each verb that podman calls.
     ///
     /// # Errors
     /// [`BundleError::NoRoot`]: an ordinary user without `XDG_RUNTIME_DIR`.
     pub fn default_root() -> Result<PathBuf, BundleError> {
-        if rustix::process::geteuid().is_root() {
+        if rustix::process::geteuid().is_root() && !in_user_namespace() {
             return Ok("/run/brig/oci".into());
         }
         let run = std::env::var_os("XDG_RUNTIME_DIR").filter(|run| !run.is_empty());

@@ -134,8 +134,8 @@ pub struct HostOptions<'a> {
     pub seccomp: Option<SeccompPlan>,
     /// Whether the caller runs the hooks that come after the program's start and after its end.
     pub late_hooks: bool,
-    /// Whether a container whose spec names a `cgroupsPath` gets a cgroup in every hierarchy of v1, without limits too, as
-    /// with runc: others read there what it uses. Without, it has cgroups where something was asked of them.
+    /// Whether a container gets a cgroup in every hierarchy of v1, without limits too, as with runc: others read there
+    /// what it uses. Without, it has cgroups where something was asked of them.
     pub every_hierarchy: bool,
 }
 

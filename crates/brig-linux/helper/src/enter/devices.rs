@@ -27,10 +27,13 @@ pub(super) fn make_devices(entry: &mut Entry<'_>) -> Result<(), Failure> {
 }
 
 fn make_device(root: BorrowedFd<'_>, device: &DevicePlan, bind: bool) -> Result<(), Failure> {
-    let made = if bind {
-        mounts::clone_tree(&device.host, false).on(&device.host)?
-    } else {
-        mounts::clone_of(make_node(root, device)?.as_fd())?
+    let node = if bind { Err(Errno::PERM.into()) } else { make_node(root, device) };
+    let made = match node {
+        // Also of a process that is in a user namespace already.
+        Err(failure) if failure.errno == Errno::PERM.raw_os_error() => {
+            mounts::clone_tree(&device.host, false).on(&device.host)?
+        }
+        node => mounts::clone_of(node?.as_fd())?,
     };
     if !is_device(&made, device)? {
         return Err(Errno::NODEV.into());
@@ -49,14 +52,17 @@ fn make_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<OwnedFd, Failu
     let number = rustix::fs::makedev(device.major, device.minor);
     let mode = Mode::from_raw_mode(device.mode & 0o7777);
     let made = rustix::fs::mknodat(&parent, name, FileType::from_raw_mode(device.mode), mode, number);
+    let there = match made {
+        Err(Errno::EXIST) => true,
+        made => made.map(|()| false)?,
+    };
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let node = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
-    match made {
-        // The umask may have taken bits away.
-        Ok(()) => rustix::fs::chmodat(&parent, name, mode, AtFlags::empty())?,
-        Err(Errno::EXIST) => return Ok(node),
-        Err(errno) => return Err(errno.into()),
+    if there {
+        return Ok(node);
     }
+    // The umask may have taken bits away.
+    rustix::fs::chmodat(&parent, name, mode, AtFlags::empty())?;
     if device.uid != 0 || device.gid != 0 {
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
         rustix::fs::chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;

@@ -1,10 +1,12 @@
 //! The program: found, its directory made, executed.
 
 use std::ffi::CString;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 
 use brig_runtime::exit::{CODE_ENGINE, CODE_NOT_FOUND, CODE_NOT_RUNNABLE};
-use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::child::Entry;
@@ -13,6 +15,9 @@ use super::{mounts, open_path, sys};
 
 /// Where programs are looked for when the environment doesn't say; docker's.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How much of a list of users is read, in bytes.
+const MAX_USERS: u64 = 1024 * 1024;
 
 /// Opens a program of the host, to be executed when the host is out of sight.
 pub(super) fn open_host_program(entry: &mut Entry<'_>) -> Result<(), Failure> {
@@ -47,7 +52,10 @@ pub(super) fn change_directory(entry: &mut Entry<'_>) -> Result<(), Failure> {
 pub(super) fn execute(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let process = &entry.plan.process;
     let args = c_strings(&process.args)?;
-    let env = c_strings(&process.env)?;
+    let mut env = c_strings(&process.env)?;
+    if entry.release.is_some() && !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
+        env.push(c_string(&format!("HOME={}", home_of(process.user.uid)))?);
+    }
     let name = process.args.first().ok_or(Errno::INVAL)?;
     let errno = if let Some(program) = &entry.program {
         sys::execute_descriptor(program.as_fd(), &args, &env)
@@ -55,6 +63,28 @@ pub(super) fn execute(entry: &mut Entry<'_>) -> Result<(), Failure> {
         execute_by_name(name, &process.env, &args, &env)?
     };
     Err(cannot_execute(name, errno.raw_os_error().unwrap_or(libc::EINVAL)))
+}
+
+/// Where a user is at home, by the container's list of users: callers of runc leave that to it.
+fn home_of(uid: u32) -> String {
+    let home = |users: &str| {
+        users.lines().find_map(|line| {
+            let mut fields = line.split(':').skip(2);
+            let found = fields.next()?.parse() == Ok(uid);
+            fields.nth(2).filter(|home| found && !home.is_empty()).map(str::to_owned)
+        })
+    };
+    read_users().as_deref().and_then(home).unwrap_or_else(|| "/".to_owned())
+}
+
+/// A list of users that isn't there, isn't a file or is too large is none.
+fn read_users() -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open("/etc/passwd", flags, Mode::empty()).ok()?);
+    file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_USERS).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whether there is a program to execute, before somebody is told that everything is made.

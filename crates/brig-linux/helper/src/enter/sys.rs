@@ -204,6 +204,16 @@ pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
+/// `struct sigaction` as the kernel has it (`asm-generic/signal.h`), all of it zero for the default action.
+#[repr(C)]
+#[derive(Default)]
+struct KernelSigaction {
+    handler: usize,
+    flags: libc::c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
 /// Signals as a new program expects them: nothing blocked, nothing ignored (Rust's runtime ignores SIGPIPE; the
 /// supervisor blocks what it reads through a descriptor).
 pub(crate) fn reset_signals() -> io::Result<()> {
@@ -212,6 +222,16 @@ pub(crate) fn reset_signals() -> io::Result<()> {
         if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
             return Err(io::Error::last_os_error());
         }
+    }
+    // The C library keeps these two for itself, refuses to speak of them, and ignores them in what posix_spawn makes.
+    for signal in [32, 33] {
+        let default = KernelSigaction::default();
+        let set = size_of_val(&default.mask);
+        // SAFETY: the kernel reads a struct of the layout that it has, and writes nothing.
+        let result = unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null::<c_void>(), set)
+        };
+        check(result)?;
     }
     // SAFETY: the set is initialised by sigemptyset before it is read.
     unsafe {
