@@ -48,7 +48,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     // What podman and the shims of containerd look for, to tell a missing program from a missing file.
-    if text.contains("execute `") && text.ends_with(&format!("(os error {})", NOT_FOUND)) {
+    if text.contains("execute `") && text.ends_with(&format!("(os error {NOT_FOUND})")) {
         text.push_str(": executable file not found in $PATH");
     }
     text
