@@ -176,6 +176,12 @@ impl Cgroups {
         HIERARCHIES.iter().filter_map(|name| Some((*name, self.writable(name)?))).collect()
     }
 
+    /// Where a cgroup of this name is, if it is there, in every hierarchy in which this process may make some.
+    pub(crate) fn places(&self, name: &Path) -> Vec<PathBuf> {
+        let legacy = self.writable_hierarchies().into_iter().map(|(_, parent)| parent);
+        self.unified.iter().cloned().chain(legacy).map(|parent| parent.join(name)).collect()
+    }
+
     /// The cgroups for supervisors: in the hierarchy by which a service manager ends sessions and services, and in the
     /// one that limits memory. Each is one more move. None where this process may not make them.
     pub fn of_supervisors(&self) -> Vec<PathBuf> {

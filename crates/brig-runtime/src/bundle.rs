@@ -31,12 +31,9 @@ pub const BUNDLE_ARGUMENT: &str = "bundle";
 pub const START: &[u8] = b"S";
 /// The runtime's second packet.
 pub const COMMIT: &[u8] = b"C";
-/// What is written to the socket at [`BundleRequest::wait_at`] to start the payload. The answers are the end, when the
-/// program has been executed; a letter and a [`StepError`] in JSON, when it hasn't; or [`LISTENER`].
+/// What is written to the socket at [`BundleRequest::wait_at`] to start the payload. The answer is the end, when the program
+/// has been executed, or a letter and a [`StepError`] in JSON, when it hasn't.
 pub const GO: &[u8] = b"G";
-/// The first byte of an answer with which the payload gives its seccomp filter's listener away, as a descriptor beside it or
-/// as a number of its own, in four bytes of this machine's order. It goes on once it has been answered with four bytes.
-pub const LISTENER: u8 = b'L';
 
 /// A container to make, or a process in one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -81,8 +81,8 @@ pub fn is_frozen(plan: &CgroupPlan) -> io::Result<bool> {
     }
 }
 
-/// A cgroup that was removed, or is being removed while it is read.
-fn is_gone(error: &io::Error) -> bool {
+/// Whether a file of a cgroup can't be read because that was removed, or is being removed meanwhile.
+pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }
 

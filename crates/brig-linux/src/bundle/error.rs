@@ -86,6 +86,16 @@ pub enum BundleError {
         #[source]
         source: serde_json::Error,
     },
+    /// A newer brig has created it.
+    #[error(
+        "container `{id}` was created by a newer brig, whose records of version {version} this one can't read"
+    )]
+    Newer {
+        /// The container.
+        id: String,
+        /// Of its record.
+        version: u32,
+    },
     /// The version of the specification isn't one that is understood.
     #[error("`ociVersion` is `{version}`: versions 1.x of the runtime specification are understood")]
     Version {

@@ -130,7 +130,7 @@ impl Runtime {
     pub(super) fn plan_again(&self, entry: &Entry, spec: &Spec) -> Result<PayloadPlan, BundleError> {
         let host = HostOptions {
             bundle: Some(&entry.record.bundle),
-            late_hooks: true,
+            as_runc: true,
             ..HostOptions::new(&self.host, &entry.id)
         };
         Ok(plan_linux(spec, &RootFs::Path { path: entry.record.rootfs.clone() }, &host)?)

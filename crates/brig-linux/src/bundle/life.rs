@@ -5,9 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use brig_runtime::bundle::{GO, LISTENER};
+use brig_runtime::bundle::GO;
 use brig_runtime::hooks::HookError;
-use brig_runtime::notify::{self, Listener};
 use brig_runtime::packets;
 use brig_runtime::protocol::StepError;
 use brig_runtime::record::ProcessId;
@@ -19,7 +18,6 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::make::{run_late, run_poststart};
 use super::record::{Entry, is_alive};
-use super::talk::helpless;
 use super::{BundleError, Runtime, Status};
 use crate::plan::late_hooks;
 use crate::sys;
@@ -42,7 +40,17 @@ impl Runtime {
             return Err(BundleError::Status { what: "start", id: id.to_owned(), status });
         };
         let spec = entry.spec()?;
-        self.go(&entry, &spec, init.pid)?;
+        match go(&entry.start_socket()) {
+            // Somebody else's start is under way, or it has ended.
+            Err(BundleError::Io { source, .. }) if source.kind() == io::ErrorKind::ConnectionRefused => {
+                let status = match entry.status()? {
+                    Status::Created => Status::Running,
+                    status => status,
+                };
+                return Err(BundleError::Status { what: "start", id: id.to_owned(), status });
+            }
+            started => started?,
+        }
         run_poststart(&spec, &entry, init.pid)
     }
 
@@ -72,7 +80,9 @@ impl Runtime {
     /// It runs, or something of it can't be removed.
     pub fn delete(&self, id: &str, force: bool) -> Result<Vec<HookError>, BundleError> {
         let entry = match self.hold(id) {
-            Err(BundleError::NotFound { .. }) if force => return self.delete_remains(id),
+            Err(BundleError::NotFound { .. } | BundleError::Document { .. }) if force => {
+                return self.delete_remains(id);
+            }
             entry => entry?,
         };
         let status = entry.status()?;
@@ -82,12 +92,24 @@ impl Runtime {
         if let Some(init) = entry.record.init {
             entry.end(init)?;
         }
-        entry.undo(&entry.spec()?)
+        match entry.spec() {
+            // A deletion has got so far before it was killed.
+            Err(BundleError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                entry.undo(None)
+            }
+            Err(_) if force => entry.undo(None),
+            spec => entry.undo(Some(&spec?)),
+        }
     }
 
-    /// A directory without a record: its creator was killed before it had made anything else.
+    /// A directory without a record that can be read: its creator was killed before it had made anything else, or
+    /// somebody has damaged it. What can be known of it is where its cgroups are when its spec names none.
     fn delete_remains(&self, id: &str) -> Result<Vec<HookError>, BundleError> {
         let dir = self.directory(id)?;
+        let name = self.cgroup_parent.join(id);
+        for path in self.host.cgroups.places(&name) {
+            remove_cgroup(&path)?;
+        }
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             removed => removed.map(|()| Vec::new()).map_err(BundleError::io("remove", &dir)),
@@ -131,62 +153,32 @@ impl Runtime {
     }
 }
 
-impl Runtime {
-    /// Tells the process that waits at a container's socket to go on, and waits until it is the program.
-    fn go(&self, entry: &Entry, spec: &Spec, init: i32) -> Result<(), BundleError> {
-        let path = entry.start_socket();
-        let failed = |errno: Errno| BundleError::io("reach the container at", &path)(errno.into());
-        let connection = connection(&path).map_err(failed)?;
-        packets::send(&connection, GO, &[]).map_err(failed)?;
-        loop {
-            let packet = packets::receive(&connection, 1).map_err(failed)?;
-            match packet.bytes.as_slice() {
-                [] => return Ok(()),
-                [LISTENER, number @ ..] => {
-                    let filter = match (packet.fds.into_iter().next(), number.try_into()) {
-                        (Some(filter), _) => filter,
-                        (None, Ok(number)) => notify::take(init, i32::from_ne_bytes(number))
-                            .map_err(|source| BundleError::Helpless { source })?,
-                        (None, Err(_)) => return Err(helpless(io::ErrorKind::InvalidData)),
-                    };
-                    self.hand_listener_over(entry, spec, init, &filter, &connection)?;
-                }
-                [_, json @ ..] => {
-                    let source: StepError = serde_json::from_slice(json)
-                        .map_err(|error| BundleError::Helpless { source: error.into() })?;
-                    return Err(BundleError::Step { what: "start the container", source });
-                }
-            }
-        }
-    }
+/// With everything that is in it.
+fn remove_cgroup(path: &Path) -> Result<(), BundleError> {
+    let removed = brig_runtime::cgroup::kill_all(path).and_then(|()| brig_runtime::cgroup::remove(path));
+    removed.map_err(|source| BundleError::Cgroup { what: "remove", source })
+}
 
-    /// The listener of the filter that the process has loaded goes where its spec says.
-    fn hand_listener_over(
-        &self,
-        entry: &Entry,
-        spec: &Spec,
-        init: i32,
-        filter: &OwnedFd,
-        connection: &OwnedFd,
-    ) -> Result<(), BundleError> {
-        let plan = self.plan_again(entry, spec)?;
-        let listener = plan.process.listener.ok_or_else(|| helpless(io::ErrorKind::InvalidData))?;
-        let handed = Listener::connect(&listener, None).and_then(|connected| {
-            // It goes on before its listener has been read: whoever reads it may have to answer already.
-            packets::send(connection, &init.to_ne_bytes(), &[])?;
-            connected.send(init, filter.as_fd())
-        });
-        handed.map_err(BundleError::io("hand the seccomp listener to", &listener.path))
+/// Tells the process that waits at a socket to go on, and waits until it is the program.
+fn go(path: &Path) -> Result<(), BundleError> {
+    let failed = |errno: Errno| BundleError::io("reach the container at", path)(errno.into());
+    let connection = connection(path).map_err(failed)?;
+    packets::send(&connection, GO, &[]).map_err(failed)?;
+    match packets::receive(&connection, 0).map_err(failed)?.bytes.as_slice() {
+        [] => Ok(()),
+        [_, json @ ..] => {
+            let source: StepError = serde_json::from_slice(json)
+                .map_err(|error| BundleError::Helpless { source: error.into() })?;
+            Err(BundleError::Step { what: "start the container", source })
+        }
     }
 }
 
 impl Entry {
     /// Removes what the container has: processes, cgroups, its record; then its hooks are run.
-    pub(super) fn undo(&self, spec: &Spec) -> Result<Vec<HookError>, BundleError> {
+    pub(super) fn undo(&self, spec: Option<&Spec>) -> Result<Vec<HookError>, BundleError> {
         for path in self.record.cgroups.directories() {
-            let removed =
-                brig_runtime::cgroup::kill_all(&path).and_then(|()| brig_runtime::cgroup::remove(&path));
-            removed.map_err(|source| BundleError::Cgroup { what: "remove", source })?;
+            remove_cgroup(&path)?;
         }
         if let Some(group) = &self.record.resctrl {
             group.remove().map_err(|(path, error)| BundleError::io("remove", &path)(error))?;
@@ -197,7 +189,10 @@ impl Entry {
         for dir in common.filter(|dir| dir.name.starts_with("brig")) {
             let _ = dir.path().parent().map(std::fs::remove_dir);
         }
-        Ok(run_late(&late_hooks(spec)?.poststop, spec, self, "stopped", None))
+        match spec {
+            Some(spec) => Ok(run_late(&late_hooks(spec)?.poststop, spec, self, "stopped", None)),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// A frozen process of v1 dies when it is thawed.

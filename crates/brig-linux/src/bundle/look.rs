@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::record::Entry;
-use super::{BundleError, PROGRAMS, Runtime};
+use super::{BundleError, OCI_VERSION, PROGRAMS, Runtime};
 use crate::stats::{CgroupStats, cgroup_stats};
 
 /// What a container does (runtime specification, State; `paused` is runc's).
@@ -88,13 +89,33 @@ impl Runtime {
             let Some(id) = name.to_str().filter(|name| *name != PROGRAMS) else { continue };
             match self.state(id) {
                 Ok(state) => states.push(state),
-                // Removed meanwhile, or not a container's.
-                Err(BundleError::NotFound { .. } | BundleError::InvalidId { .. }) => {}
+                // Not a container's.
+                Err(BundleError::InvalidId { .. }) => {}
+                // Removed meanwhile, or its creator was killed before it had written anything down.
+                Err(BundleError::NotFound { .. }) => states.extend(self.remains(id, Status::Creating)),
+                // What can't be read is removed by `delete --force`, and has to be seen for that.
+                Err(BundleError::Document { .. }) => states.extend(self.remains(id, Status::Stopped)),
                 Err(error) => return Err(error),
             }
         }
         states.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(states)
+    }
+
+    /// What is there of a container whose record isn't, or can't be read.
+    fn remains(&self, id: &str, status: Status) -> Option<ContainerState> {
+        let dir = fs::metadata(self.root.join(id)).ok().filter(fs::Metadata::is_dir)?;
+        Some(ContainerState {
+            oci_version: OCI_VERSION.to_owned(),
+            id: id.to_owned(),
+            pid: 0,
+            status,
+            bundle: PathBuf::new(),
+            rootfs: PathBuf::new(),
+            created: String::new(),
+            annotations: BTreeMap::new(),
+            owner: dir.uid().to_string(),
+        })
     }
 
     /// The pids of all processes of a container, sorted.
@@ -133,7 +154,7 @@ impl Runtime {
         };
         let text = match fs::read_to_string(&path) {
             // Gone with the container, or without that controller.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if brig_runtime::cgroup::is_gone(&error) => return Ok(0),
             text => text.map_err(BundleError::io("read", &path))?,
         };
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());

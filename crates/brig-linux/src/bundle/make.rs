@@ -83,7 +83,7 @@ impl Runtime {
             }
             Err(error) => {
                 // The first error is the one to tell; what is left is found by `delete`.
-                let _ = entry.undo(&plan.spec);
+                let _ = entry.undo(Some(&plan.spec));
                 Err(error)
             }
         }
@@ -98,8 +98,7 @@ impl Runtime {
         let rootfs = root_of(&spec, &bundle)?;
         let host = HostOptions {
             bundle: Some(&bundle),
-            late_hooks: true,
-            every_hierarchy: true,
+            as_runc: true,
             cgroup_parent: &self.cgroup_parent,
             ..HostOptions::new(&self.host, id)
         };

@@ -182,7 +182,12 @@ impl Entry {
         if frozen.map_err(|source| BundleError::Cgroup { what: "look at", source })? {
             return Ok(Status::Paused);
         }
-        if self.is_locked()? { Ok(Status::Created) } else { Ok(Status::Running) }
+        match self.is_locked()? {
+            true => Ok(Status::Created),
+            // Its locks go before it has ended.
+            false if is_ending(init) => Ok(Status::Stopped),
+            false => Ok(Status::Running),
+        }
     }
 
     fn is_locked(&self) -> Result<bool, BundleError> {
@@ -204,6 +209,17 @@ pub(super) fn is_alive(process: ProcessId) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     process.exists() && !matches!(state, None | Some('Z' | 'X' | 'x'))
+}
+
+/// Whether a process is about to end: it was killed, or has called exit.
+fn is_ending(process: ProcessId) -> bool {
+    /// `PF_EXITING` of `linux/sched.h`, in field 9 of `/proc/<pid>/stat`.
+    const EXITING: u64 = 0x4;
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
+    // The first of these is field 3.
+    let flags = fields.and_then(|mut fields| fields.nth(9 - 3)?.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & EXITING != 0)
 }
 
 /// A spec, and the document that it is from.

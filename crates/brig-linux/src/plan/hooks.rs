@@ -21,7 +21,7 @@ pub(super) fn hooks(context: &Context<'_>) -> Result<Hooks, PlanError> {
     let spec = context.spec;
     let Some(hooks) = spec.hooks() else { return Ok(Hooks::default()) };
     let late = late_hooks(spec)?;
-    if !context.options.late_hooks && late != LateHooks::default() {
+    if !context.options.as_runc && late != LateHooks::default() {
         let reason = "poststart and poststop hooks are run by `brig oci` only";
         return Err(PlanError::unsupported("hooks", reason));
     }

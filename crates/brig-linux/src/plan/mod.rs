@@ -132,26 +132,17 @@ pub struct HostOptions<'a> {
     pub bundle: Option<&'a Path>,
     /// The filter that the spec's policy was compiled to earlier; without it, it is compiled now.
     pub seccomp: Option<SeccompPlan>,
-    /// Whether the caller runs the hooks that come after the program's start and after its end.
-    pub late_hooks: bool,
-    /// Whether a container gets a cgroup in every hierarchy of v1, without limits too, as with runc: others read there
-    /// what it uses. Without, it has cgroups where something was asked of them.
-    pub every_hierarchy: bool,
+    /// Whether the caller stands in for runc: it runs the hooks that come after the program's start and after its end
+    /// itself, the container gets a cgroup in every hierarchy of v1, without limits too, where others read what it uses,
+    /// and what mount(2) doesn't read isn't an error.
+    pub as_runc: bool,
 }
 
 impl<'a> HostOptions<'a> {
     /// For a container of this id.
     pub fn new(host: &'a Host, id: &'a str) -> Self {
         let cgroup_parent = Path::new(resources::DEFAULT_PARENT);
-        Self {
-            host,
-            id,
-            cgroup_parent,
-            bundle: None,
-            seccomp: None,
-            late_hooks: false,
-            every_hierarchy: false,
-        }
+        Self { host, id, cgroup_parent, bundle: None, seccomp: None, as_runc: false }
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {

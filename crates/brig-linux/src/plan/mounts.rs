@@ -42,6 +42,10 @@ fn plan(
     let bind = options.bind || typ == Some("bind");
     if bind || options.remount && typ.is_none() {
         options.ignore_file_system();
+        if context.options.as_runc {
+            // mount(2) doesn't read them, so that no caller of runc ever heard of a mistake.
+            options.data.clear();
+        }
         if let Some((option, _)) = options.data.first() {
             return Err(refused(&target, format!("the option `{option}` means nothing for a bind mount")));
         }

@@ -24,7 +24,7 @@ pub(super) fn process(context: &Context<'_>) -> Result<ProcessPlan, PlanError> {
         cwd,
         input: None,
         user: user(context, process.user())?,
-        capabilities: process.capabilities().as_ref().map(capabilities).unwrap_or_default(),
+        capabilities: process.capabilities().as_ref().map(capabilities).transpose()?.unwrap_or_default(),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         listener: notify::listener(context, seccomp.as_ref())?,
         seccomp,
@@ -59,15 +59,26 @@ fn check_mapped(what: &'static str, id: u32, maps: &[IdMap]) -> Result<(), PlanE
     if maps.iter().any(holds) { Ok(()) } else { Err(PlanError::Unmapped { what, id }) }
 }
 
-fn capabilities(sets: &LinuxCapabilities) -> CapabilityPlan {
+/// The kernel refuses what isn't in order here, but only when the process is about to be the program.
+fn capabilities(sets: &LinuxCapabilities) -> Result<CapabilityPlan, PlanError> {
     let set = |set: &Option<HashSet<Capability>>| set.as_ref().map(bits).unwrap_or_default();
-    CapabilityPlan {
+    let plan = CapabilityPlan {
         bounding: set(sets.bounding()),
         effective: set(sets.effective()),
         permitted: set(sets.permitted()),
         inheritable: set(sets.inheritable()),
         ambient: set(sets.ambient()),
+    };
+    for (inner, outer, names) in [
+        (plan.inheritable, plan.bounding, ("inheritable", "bounding")),
+        (plan.effective, plan.permitted, ("effective", "permitted")),
+    ] {
+        if inner & !outer != 0 {
+            let reason = format!("an {} capability isn't in the {} set", names.0, names.1);
+            return Err(PlanError::unsupported("process.capabilities", reason));
+        }
     }
+    Ok(plan)
 }
 
 fn seccomp(context: &Context<'_>) -> Result<Option<SeccompPlan>, PlanError> {

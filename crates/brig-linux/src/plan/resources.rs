@@ -79,7 +79,7 @@ pub(super) fn cgroups(context: &Context<'_>) -> Result<CgroupPlan, PlanError> {
     if let Some(rules) = &context.device_rules {
         put_devices(cgroups, &mut plan, &name, rules);
     }
-    if context.options.every_hierarchy {
+    if context.options.as_runc {
         fill_hierarchies(cgroups, &mut plan, &name);
     }
     Ok(plan)

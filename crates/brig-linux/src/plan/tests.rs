@@ -237,7 +237,7 @@ fn a_cgroup_has_the_rules_that_mounts_can_t_have() {
     assert_eq!(ruled(&dockers), (true, false));
     for (pointer, value) in [
         ("/process/capabilities/bounding", json!(["CAP_SYS_ADMIN"])),
-        ("/process/capabilities/permitted", json!(["CAP_DAC_READ_SEARCH"])),
+        ("/process/capabilities", json!({"permitted": ["CAP_DAC_READ_SEARCH"]})),
         ("/linux/namespaces", json!([{"type": "mount"}])),
         ("/linux/namespaces", json!([{"type": "mount"}, {"type": "pid", "path": "/proc/1/ns/pid"}])),
         ("/linux/rootfsPropagation", json!("rslave")),

@@ -146,13 +146,13 @@ fn a_name_of_systemd_s_is_a_directory() {
 }
 
 #[test]
-fn a_named_cgroup_may_be_in_every_hierarchy() {
+fn a_container_may_be_in_every_hierarchy() {
     let Some(machine) = machine() else { return };
     let path = format!("/{}", machine.id());
     let spec = with_path(&machine, "cat /proc/self/cgroup; ls /sys/fs/cgroup", &path);
     let mut options = HostOptions::new(&machine.host, "id");
     let few = plan_linux(&spec, &machine.overlay(), &options).unwrap().cgroup.legacy.len();
-    options.every_hierarchy = true;
+    options.as_runc = true;
     let plan = plan_linux(&spec, &machine.overlay(), &options).unwrap();
     if plan.cgroup.legacy.len() == few {
         eprintln!("skipped: needs cgroup v1");
@@ -201,7 +201,7 @@ fn what_a_container_uses_is_counted() {
     let path = format!("/{}", machine.id());
     let script = "sleep 100 & i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo up; read x";
     let mut options = HostOptions::new(&machine.host, "id");
-    options.every_hierarchy = true;
+    options.as_runc = true;
     let plan = plan_linux(&with_path(&machine, script, &path), &machine.overlay(), &options).unwrap();
     let dirs = plan.cgroup.directories();
     if dirs.is_empty() {

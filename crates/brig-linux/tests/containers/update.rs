@@ -13,7 +13,7 @@ fn start(machine: &Machine, limits: serde_json::Value) -> Running {
     json["linux"]["cgroupsPath"] = json!(format!("/{}", machine.id()));
     json["linux"]["resources"] = limits;
     let spec = serde_json::from_value(json).unwrap();
-    let options = HostOptions { every_hierarchy: true, ..HostOptions::new(&machine.host, "id") };
+    let options = HostOptions { as_runc: true, ..HostOptions::new(&machine.host, "id") };
     let plan = plan_linux(&spec, &machine.overlay(), &options).unwrap();
     let mut running = machine.start_with(plan, |supervisor| supervisor.stdin_open = true).unwrap();
     assert_eq!(running.line(), "up");

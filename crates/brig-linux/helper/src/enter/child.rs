@@ -44,6 +44,8 @@ pub(super) struct Entry<'a> {
     pub(super) release: Option<Release>,
     /// This process's pid outside of the container, once it was asked for.
     pub(super) host_pid: Option<i32>,
+    /// Whether its last walls are up already.
+    pub(super) guarded: bool,
     /// Where the clocks of a new time namespace are set.
     pub(super) clocks: Option<File>,
 }
@@ -112,15 +114,16 @@ pub(super) const STEPS: &[Step] = &[
     // With all capabilities still, so that no other container in a shared pid namespace looks into this process; and
     // before a filter that may forbid to wait.
     ("execute", program::find),
+    ("load the seccomp filter", release::be_guarded),
     ("be released", release::be_released),
     ("run hooks", release::run_start_hooks),
-    ("forbid new privileges", identity::no_new_privileges),
+    ("forbid new privileges", |entry| release::unless_guarded(entry, identity::no_new_privileges)),
     // Needs no_new_privs or CAP_SYS_ADMIN, and forbids nothing that comes after it but the execution of other programs.
     ("enter the landlock domain", landlock::enter),
     // One of the two, see there: a filter may forbid changing capabilities, but may need one to be loaded.
-    ("set capabilities", identity::set_capabilities_early),
-    ("load the seccomp filter", identity::load_seccomp),
-    ("set capabilities", identity::set_capabilities_late),
+    ("set capabilities", |entry| release::unless_guarded(entry, identity::set_capabilities_early)),
+    ("load the seccomp filter", |entry| release::unless_guarded(entry, identity::load_seccomp)),
+    ("set capabilities", |entry| release::unless_guarded(entry, identity::set_capabilities_late)),
     ("execute", program::execute),
 ];
 
@@ -154,12 +157,13 @@ pub(super) const STEPS_IN_MOUNTS: &[Step] = &[
     ("become the user", identity::become_user),
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("execute", program::find),
+    ("load the seccomp filter", release::be_guarded),
     ("be released", release::be_released),
     ("run hooks", release::run_start_hooks),
-    ("forbid new privileges", identity::no_new_privileges),
-    ("set capabilities", identity::set_capabilities_early),
-    ("load the seccomp filter", identity::load_seccomp),
-    ("set capabilities", identity::set_capabilities_late),
+    ("forbid new privileges", |entry| release::unless_guarded(entry, identity::no_new_privileges)),
+    ("set capabilities", |entry| release::unless_guarded(entry, identity::set_capabilities_early)),
+    ("load the seccomp filter", |entry| release::unless_guarded(entry, identity::load_seccomp)),
+    ("set capabilities", |entry| release::unless_guarded(entry, identity::set_capabilities_late)),
     ("execute", program::execute),
 ];
 
@@ -221,6 +225,7 @@ impl<'a> Entry<'a> {
             preserved: Vec::new(),
             release: None,
             host_pid: None,
+            guarded: false,
             clocks: None,
         }
     }

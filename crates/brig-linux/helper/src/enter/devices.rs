@@ -72,8 +72,11 @@ fn make_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<OwnedFd, Failu
 
 fn is_device(fd: &OwnedFd, device: &DevicePlan) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(fd)?;
-    let same_type = FileType::from_raw_mode(stat.st_mode) == FileType::from_raw_mode(device.mode);
-    Ok(same_type && stat.st_rdev == rustix::fs::makedev(device.major, device.minor))
+    let kind = FileType::from_raw_mode(device.mode);
+    let same_type = FileType::from_raw_mode(stat.st_mode) == kind;
+    // A pipe has no number, whatever a spec gives it.
+    Ok(same_type
+        && (kind == FileType::Fifo || stat.st_rdev == rustix::fs::makedev(device.major, device.minor)))
 }
 
 /// Makes the links. One that is there stays as it is.

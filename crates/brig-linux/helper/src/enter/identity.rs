@@ -172,7 +172,9 @@ pub(super) fn set_capabilities_late(entry: &mut Entry<'_>) -> Result<(), Failure
 fn set_capabilities(entry: &Entry<'_>) -> Result<(), Failure> {
     let sets = entry.plan.process.capabilities;
     sys::set_capabilities(sets.effective, sets.permitted, sets.inheritable)?;
-    for capability in (0..=LAST_CAPABILITY).filter(|bit| sets.ambient >> bit & 1 == 1) {
+    // What isn't both can't be ambient (capabilities(7)); specs ask for it all the same, and other runtimes pass it over.
+    let ambient = sets.ambient & sets.permitted & sets.inheritable;
+    for capability in (0..=LAST_CAPABILITY).filter(|bit| ambient >> bit & 1 == 1) {
         let raise = libc::PR_CAP_AMBIENT_RAISE.unsigned_abs().into();
         sys::prctl(libc::PR_CAP_AMBIENT, raise, capability).on(format!("capability {capability}"))?;
     }

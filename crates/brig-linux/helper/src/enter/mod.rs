@@ -111,11 +111,6 @@ impl<'a> Making<'a> {
         Self { preserved, release: Some(Release { listener, lock }), ..self }
     }
 
-    /// Whether it waits to be started.
-    fn waits(&self) -> bool {
-        self.release.as_ref().is_some_and(|release| release.listener.is_some())
-    }
-
     /// What the new process knows.
     fn entry(self, wire: OwnedFd, engine: Option<EngineEnds>, cgroups: Vec<OwnedFd>) -> Entry<'a> {
         let entry = Entry::new(self.payload, self.size, wire, self.io, engine, cgroups);
@@ -142,9 +137,7 @@ pub(crate) fn make(making: Making<'_>, owner: Option<&mut dyn Owner>) -> Result<
     cgroups.legacy.extend(resctrl::make(payload.resctrl.as_ref()).step("make the resctrl group")?);
     let (engine, report) = streams::engine_ends(&payload.process).step("make the engine's descriptors")?;
     let mapped = idmap::prepare(payload).step("map ids of the mount")?;
-    let desk = Desk::new(payload, owner);
-    // One that waits has its filter when it is started, from who starts it.
-    let mut desk = if making.waits() { desk } else { desk.listening(None)? };
+    let mut desk = Desk::new(payload, owner).listening(None)?;
     let (ours, theirs) = wire::pair().step("make a socket pair")?;
     let held = join::hold_pid_namespace(payload).step("enter the pid namespace")?;
     let mut flags = u64::from(payload.new_namespaces & !(cgroup::LATER | scheduling::NEWTIME));

@@ -11,8 +11,8 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::child::Entry;
 use super::failure::{Failure, On};
-use super::sys;
 use super::wire::{self, Asked};
+use super::{identity, sys};
 
 /// What a payload needs that outlives the helper.
 #[derive(Debug)]
@@ -45,6 +45,28 @@ fn run_all(entry: &Entry<'_>, hooks: &[Hook], status: &str) -> Result<(), Failur
     // The bundle is the host's, and out of sight in the container.
     let directory = if status == "created" { std::path::Path::new("/") } else { &about.bundle };
     hooks.iter().try_for_each(|hook| Ok(hooks::run(hook, directory, &state)?))
+}
+
+/// The last walls of a payload whose filter has a listener: whoever created it gets that, and not whoever starts it. The
+/// wait for the start is the listener's to answer for then, if the filter says so.
+pub(super) fn be_guarded(entry: &mut Entry<'_>) -> Result<(), Failure> {
+    let waits = entry.release.as_ref().is_some_and(|release| release.listener.is_some());
+    if waits && entry.plan.process.listener.is_some() {
+        identity::no_new_privileges(entry)?;
+        identity::set_capabilities_early(entry)?;
+        identity::load_seccomp(entry)?;
+        identity::set_capabilities_late(entry)?;
+        entry.guarded = true;
+    }
+    Ok(())
+}
+
+/// What a payload does that hasn't done so in [`be_guarded`].
+pub(super) fn unless_guarded(
+    entry: &mut Entry<'_>,
+    step: fn(&mut Entry<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if entry.guarded { Ok(()) } else { step(entry) }
 }
 
 /// Says that everything is made, and lets go of the helper once it is written down.

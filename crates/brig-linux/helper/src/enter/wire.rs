@@ -4,7 +4,6 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use brig_runtime::bundle::LISTENER;
 use brig_runtime::packets::{self, MAX_PACKET};
 use brig_runtime::protocol::StepError;
 use rustix::io::Errno;
@@ -49,6 +48,7 @@ const MAP_IDS: u8 = b'M';
 const TERMINAL: u8 = b'T';
 const PID: u8 = b'P';
 const HOOKS: u8 = b'H';
+const LISTENER: u8 = b'L';
 const READY: u8 = b'R';
 const NET_DEVICES: u8 = b'N';
 

@@ -1,7 +1,6 @@
 //! `linux.resources.devices`: rules in their order become one default and what is excepted from it, which is all that
 //! the devices controller of v1 can hold, and what is made into a program for v2.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
@@ -109,8 +108,8 @@ impl fmt::Display for Which {
 pub(in crate::plan) struct Rules {
     /// Whether what isn't excepted is allowed.
     pub(super) allow: bool,
-    /// The other way round, for these.
-    pub(super) exceptions: BTreeMap<Which, Access>,
+    /// The other way round, for these, in the spec's order.
+    pub(super) exceptions: Vec<(Which, Access)>,
 }
 
 impl Rules {
@@ -147,7 +146,7 @@ impl Rules {
         let (major, minor) = (number(rule.major())?, number(rule.minor())?);
         let kinds: &[Kind] = match rule.typ() {
             None | Some(LinuxDeviceType::A) if (major, minor, access) == (None, None, Access::ALL) => {
-                *self = Self { allow: rule.allow(), exceptions: BTreeMap::new() };
+                *self = Self { allow: rule.allow(), exceptions: Vec::new() };
                 named.clear();
                 return Ok(());
             }
@@ -175,12 +174,14 @@ impl Rules {
     /// well.
     fn set(&mut self, allow: bool, which: Which, access: Access) -> Result<(), PlanError> {
         if allow != self.allow {
-            let before = self.exceptions.entry(which).or_insert(Access(0));
-            before.0 |= access.0;
+            match self.exceptions.iter_mut().find(|(before, _)| *before == which) {
+                Some((_, before)) => before.0 |= access.0,
+                None => self.exceptions.push((which, access)),
+            }
             return Ok(());
         }
         let hole = self.exceptions.iter().find(|(greater, excepted)| {
-            greater.overlaps(which) && !which.covers(**greater) && excepted.overlaps(access)
+            greater.overlaps(which) && !which.covers(*greater) && excepted.overlaps(access)
         });
         if let Some((greater, excepted)) = hole {
             let word = if allow { "allow" } else { "deny" };
@@ -188,10 +189,10 @@ impl Rules {
                 format!("no rule can {word} `{which} {access}` after one about `{greater} {excepted}`");
             return Err(PlanError::unsupported(FIELD, reason));
         }
-        for (_, excepted) in self.exceptions.iter_mut().filter(|(smaller, _)| which.covers(**smaller)) {
+        for (_, excepted) in self.exceptions.iter_mut().filter(|(smaller, _)| which.covers(*smaller)) {
             *excepted = excepted.without(access);
         }
-        self.exceptions.retain(|_, excepted| excepted.0 != 0);
+        self.exceptions.retain(|(_, excepted)| excepted.0 != 0);
         Ok(())
     }
 
@@ -205,7 +206,7 @@ impl Rules {
     pub(super) fn are_of_files(&self, given: &[LinuxDevice]) -> bool {
         let given: Vec<Which> = given.iter().filter_map(of_device).collect();
         let always = ALWAYS.map(|(major, minor)| Which { kind: Kind::Char, major: Some(major), minor });
-        let more = |(which, access): (&Which, &Access)| {
+        let more = |(which, access): &(Which, Access)| {
             !access.is_in(Access::MKNOD) && !given.contains(which) && !always.contains(which)
         };
         let whole = |which: &Which| {
