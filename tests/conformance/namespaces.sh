@@ -47,7 +47,16 @@ mount_cgroups() {
     done
 }
 
+# What is frozen doesn't end, and a PID namespace ends with its last process.
+thaw() {
+    local state
+    for state in $(find /sys/fs/cgroup/freezer -mindepth 2 -name freezer.state 2>/dev/null); do
+        echo THAWED >"$state" || continue
+    done
+}
+
 prepare_inside() {
+    trap thaw EXIT
     mount_cgroups
     mount -t tmpfs -o mode=755 run /run
     mount -t tmpfs -o mode=1777 shm /dev/shm
