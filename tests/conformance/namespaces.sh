@@ -55,7 +55,17 @@ thaw() {
     done
 }
 
+# What the caller has open isn't handed to containers.
+close_others() {
+    local open
+    for open in /proc/self/fd/*; do
+        open=${open##*/}
+        case $open in 0 | 1 | 2 | 255) ;; *) exec {open}>&- ;; esac
+    done
+}
+
 prepare_inside() {
+    close_others
     trap thaw EXIT
     mount_cgroups
     mount -t tmpfs -o mode=755 run /run
