@@ -44,14 +44,14 @@ fn main() {
     }
     sides.exec(&bench.bundle("long", &rootfs, &spec, true, &SLEEP));
     sides.podman(&archive);
+    assert!(bench.brig(&["rm", "--force", "bench"]).0.status().unwrap().success());
 }
 
 impl Bench {
-    /// The spec that docker would give the image's container, by brig.
+    /// The spec that docker would give the image's container, by brig. It mounts files of that container, which stays.
     fn spec(&self) -> serde_json::Value {
         assert!(self.brig(&["create", "--name", "bench", IMAGE, "/bin/true"]).0.status().unwrap().success());
         let inspected = self.brig(&["inspect", "bench"]).0.stdout(Stdio::piped()).output().unwrap();
-        assert!(self.brig(&["rm", "--force", "bench"]).0.status().unwrap().success());
         let document: serde_json::Value = serde_json::from_slice(&inspected.stdout).unwrap();
         document[0]["Spec"].clone()
     }
