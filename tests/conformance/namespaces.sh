@@ -48,9 +48,9 @@ mount_cgroups() {
 }
 
 # What is frozen doesn't end, and a PID namespace ends with its last process.
-thaw() {
+thaw() { # DIRECTORY
     local state
-    for state in $(find /sys/fs/cgroup/freezer -mindepth 2 -name freezer.state 2>/dev/null); do
+    for state in $(find "$1" -mindepth 2 -name freezer.state 2>/dev/null); do
         echo THAWED >"$state" || continue
     done
 }
@@ -66,7 +66,7 @@ close_others() {
 
 prepare_inside() {
     close_others
-    trap thaw EXIT
+    trap 'thaw /sys/fs/cgroup/freezer' EXIT
     mount_cgroups
     mount -t tmpfs -o mode=755 run /run
     mount -t tmpfs -o mode=1777 shm /dev/shm
@@ -90,7 +90,7 @@ enter_namespaces() { # SCRIPT ARGUMENT…
         return
     fi
     [ "$(id -u)" = 0 ] || { echo "needs root: containers are started in namespaces of the script's own"; exit 1; }
-    local name=brig-conformance-$$ status cgroup=()
+    local name=brig-conformance-$$ status child cgroup=()
     work=$(mktemp -d)
     # What runs in user namespaces has to get at bundles below it.
     chmod 711 "$work"
@@ -99,8 +99,13 @@ enter_namespaces() { # SCRIPT ARGUMENT…
         join_cgroups "$name"
         CONFORMANCE_WORK=$work exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
             --net --ipc --uts "${cgroup[@]}" "$@"
-    )
+    ) &
+    child=$!
+    trap 'kill -KILL $child; thaw "/sys/fs/cgroup/freezer/$name"' TERM INT
+    wait "$child"
     status=$?
+    # Once more, where a signal has ended the first wait.
+    wait "$child" 2>/dev/null
     remove_cgroups "$name"
     rm -rf --one-file-system "$work"
     exit $status
