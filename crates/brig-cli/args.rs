@@ -11,6 +11,7 @@ use crate::commands::{
 };
 use crate::examples;
 use crate::format::Format;
+use crate::oci;
 
 /// Runs OCI images as Linux containers or as WebAssembly, from one store, without a daemon.
 #[derive(Debug, Parser)]
@@ -226,6 +227,9 @@ pub(crate) enum Command {
     Version(version::Version),
     /// Say what there is: containers, images, roots, and what this host can do
     Info(info::Info),
+    /// Run OCI bundles as containers, with runc's command line
+    #[command(disable_help_flag = true)]
+    Oci(oci::Words),
     /// Print what other programs need to look after containers
     #[command(subcommand)]
     Generate(generate::Generate),

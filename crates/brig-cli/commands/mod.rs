@@ -97,6 +97,7 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::System(SystemCommand::Prune(verb)) => verb.execute(context),
         Command::System(SystemCommand::Start(verb)) => verb.execute(context),
         Command::System(SystemCommand::Events(verb)) => verb.execute(context),
+        Command::Oci(words) => Ok(words.execute(context)),
         Command::Generate(verb) => verb.execute(context),
         Command::Events(verb) => verb.execute(context),
         Command::Fsck(verb) => verb.execute(context),

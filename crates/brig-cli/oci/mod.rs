@@ -12,9 +12,10 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Parser};
 
 use self::args::Cli;
+use crate::commands::Context;
 
 /// The names under which the program is this command.
 const NAMES: [&str; 2] = ["brig-oci", "runc"];
@@ -28,6 +29,22 @@ pub(crate) fn asked(arguments: &[OsString]) -> Option<Vec<OsString>> {
         return Some(arguments[1..].to_vec());
     }
     (arguments.get(1)? == VERB).then(|| arguments[2..].to_vec())
+}
+
+/// The command, where options of `brig` stand before it.
+#[derive(Args, Debug)]
+pub(crate) struct Words {
+    /// A verb of runc's, and its arguments: `brig oci --help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    words: Vec<OsString>,
+}
+
+impl Words {
+    pub(crate) fn execute(&self, context: &Context) -> ExitCode {
+        let root =
+            context.globals.root.iter().flat_map(|root| ["--root".into(), root.clone().into_os_string()]);
+        run(&root.chain(self.words.iter().cloned()).collect::<Vec<_>>())
+    }
 }
 
 /// Does what the words say.
