@@ -205,6 +205,7 @@ fn processes_are_brought_in() {
     let _ =
         bundle.oci(&["exec", "-u", "7:8", "-g", "9", "box", "id"]).success().shows("uid=7 gid=8 groups=9");
     let _ = bundle.oci(&["exec", "-u", "root", "box", "id"]).exits(1).says("isn't a number");
+    let _ = bundle.oci(&["exec", "-u", "4294967295", "box", "id"]).exits(255).says("is no user");
     let process = json!({
         "user": { "uid": 5, "gid": 6 }, "args": ["sh", "-c", "id; echo $X"], "cwd": "/", "env": ["PATH=/bin", "X=y"],
     });
@@ -421,6 +422,12 @@ fn what_is_not_a_bundle_is_refused() {
     let _ = bundle.oci(&["run", "box"]).success();
     bundle.change(|spec| spec["root"]["path"] = "none".into());
     let _ = bundle.oci(&["run", "box"]).exits(1).says("bundle/none`");
+    bundle.change(|spec| {
+        spec["root"]["path"] = "rootfs".into();
+        spec["process"]["capabilities"]["bounding"] = json!(["CAP_NONE", "CAP_KILL"]);
+        spec["process"]["capabilities"]["inheritable"] = json!([]);
+    });
+    let _ = bundle.oci(&["run", "box"]).success().says("warning: the capability `CAP_NONE` is unknown");
     fs::write(bundle.dir.join("config.json"), "{").unwrap();
     let _ = bundle.oci(&["run", "box"]).exits(1).says("isn't a valid runtime spec");
     let _ = bundle.oci(&["spec"]).exits(1).says("File exists");

@@ -27,6 +27,11 @@ pub(super) fn warning(globals: &Globals, error: &dyn std::error::Error) {
     tell(globals, "warning", &chain(error));
 }
 
+/// The same in words.
+pub(super) fn note(globals: &Globals, text: &str) {
+    tell(globals, "warning", text);
+}
+
 fn tell(globals: &Globals, level: &str, message: &str) {
     // Nothing can be done about a terminal that is gone.
     let _ = writeln!(io::stderr(), "brig oci: {level}: {message}");

@@ -24,7 +24,7 @@ pub(super) fn execute(cli: &Cli) -> Result<ExitCode, BundleError> {
     let runtime = || Ok::<_, BundleError>(Runtime::new(root(globals)?));
     match verb {
         Verb::Create(create) => {
-            runtime()?.create(&create.bundle.id, &options(&create.bundle, globals)?)?;
+            warn_of(globals, &runtime()?.create(&create.bundle.id, &options(&create.bundle, globals)?)?);
         }
         Verb::Start(one) => warn(globals, &runtime()?.start(&one.id)?),
         Verb::Run(run) => return execute_run(&runtime()?, run, globals),
@@ -76,6 +76,16 @@ fn warn(globals: &Globals, hooks: &[brig_engine::bundle::HookError]) {
     hooks.iter().for_each(|error| report::warning(globals, error));
 }
 
+fn warn_of(globals: &Globals, made: &Made) {
+    for name in &made.unknown_capabilities {
+        report::note(
+            globals,
+            &format!("the capability `{name}` is unknown, and the container doesn't have it"),
+        );
+    }
+    warn(globals, &made.failed_hooks);
+}
+
 /// Sockets of a service manager go to the program, as runc hands them on.
 fn options(bundle: &Bundle, globals: &Globals) -> Result<CreateOptions, BundleError> {
     let sockets = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
@@ -98,7 +108,7 @@ fn execute_run(runtime: &Runtime, run: &Run, globals: &Globals) -> Result<ExitCo
     let id = &run.bundle.id;
     let signals = (!run.detach).then(foreground::Signals::listen).transpose()?;
     let made = runtime.run(id, &options(&run.bundle, globals)?, !run.detach)?;
-    warn(globals, &made.failed_hooks);
+    warn_of(globals, &made);
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
     let ended = attend(made, signals);
     if !run.keep {
@@ -137,7 +147,7 @@ fn execute_exec(runtime: &Runtime, exec: &Exec, globals: &Globals) -> Result<Exi
     };
     let signals = (!exec.detach).then(foreground::Signals::listen).transpose()?;
     let made = runtime.exec(&exec.id, process(exec)?, &options)?;
-    warn(globals, &made.failed_hooks);
+    warn_of(globals, &made);
     match signals {
         Some(signals) => attend(made, signals),
         None => Ok(ExitCode::SUCCESS),

@@ -8,7 +8,7 @@ use brig_runtime::plan::{CgroupPlan, PLAN_VERSION, PayloadPlan, RootFs};
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use super::make::{check_console, hand_over, terminal_size};
-use super::record::{Entry, read_bounded};
+use super::record::{Entry, read_document};
 use super::talk::{self, Made};
 use super::{BundleError, Runtime, Status};
 use crate::capabilities::capability;
@@ -66,9 +66,7 @@ pub struct ExecOptions {
 /// # Errors
 /// The file can't be read, or isn't one.
 pub fn parse_process(path: &Path) -> Result<Process, BundleError> {
-    let bytes = read_bounded(path).map_err(BundleError::io("read", path))?;
-    let wrong = |source| BundleError::Document { what: "process", path: path.to_owned(), source };
-    serde_json::from_slice(&bytes).map_err(wrong)
+    read_document("process", path, "/capabilities").map(|read| read.document)
 }
 
 /// Reads resources in JSON, as `linux.resources` of a spec.

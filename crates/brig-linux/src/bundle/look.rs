@@ -85,7 +85,11 @@ impl Runtime {
             entries => entries.map_err(BundleError::io("read", &self.root))?,
         };
         for entry in entries {
-            let name = entry.map_err(BundleError::io("read", &self.root))?.file_name();
+            let entry = entry.map_err(BundleError::io("read", &self.root))?;
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let name = entry.file_name();
             let Some(id) = name.to_str().filter(|name| *name != PROGRAMS) else { continue };
             match self.state(id) {
                 Ok(state) => states.push(state),

@@ -8,7 +8,7 @@ use brig_runtime::plan::{CgroupPlan, PLAN_VERSION, PayloadPlan, RootFs};
 use oci_spec::runtime::{Process, Spec};
 
 use super::exec::put_env;
-use super::record::{Entry, Record, read_spec};
+use super::record::{Document, Entry, Record, read_spec};
 use super::talk::{self, Made};
 use super::{BundleError, Runtime};
 use crate::plan::{HostOptions, PlanError, about, late_hooks, plan_linux};
@@ -37,6 +37,8 @@ struct Plan {
     bundle: PathBuf,
     rootfs: PathBuf,
     payload: PayloadPlan,
+    /// Capabilities that nobody knows.
+    unknown: Vec<String>,
 }
 
 impl Runtime {
@@ -76,6 +78,7 @@ impl Runtime {
         });
         match made {
             Ok(mut made) => {
+                made.unknown_capabilities = plan.unknown;
                 if way.start {
                     made.failed_hooks = run_poststart(&plan.spec, &entry, made.process.pid)?;
                 }
@@ -92,7 +95,7 @@ impl Runtime {
     fn plan(&self, id: &str, options: &CreateOptions) -> Result<Plan, BundleError> {
         let bundle = options.bundle.canonicalize();
         let bundle = bundle.map_err(BundleError::io("find the bundle", &options.bundle))?;
-        let (mut spec, config) = read_spec(&bundle.join("config.json"))?;
+        let Document { document: mut spec, bytes: config, unknown } = read_spec(&bundle.join("config.json"))?;
         check_version(&spec)?;
         add_env(&mut spec, &options.env);
         let rootfs = root_of(&spec, &bundle)?;
@@ -106,7 +109,7 @@ impl Runtime {
         if options.no_cgroups {
             payload.cgroup = CgroupPlan::default();
         }
-        Ok(Plan { spec, config, bundle, rootfs, payload })
+        Ok(Plan { spec, config, bundle, rootfs, payload, unknown })
     }
 }
 

@@ -12,9 +12,12 @@ use brig_runtime::record::ProcessId;
 use oci_spec::runtime::Spec;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{BundleError, Runtime, Status};
+use crate::capabilities::capability;
 
 /// The largest document that is read, in bytes.
 const MAX_DOCUMENT: u64 = 16 * 1024 * 1024;
@@ -159,7 +162,7 @@ impl Entry {
 
     /// The spec that it was created from.
     pub(super) fn spec(&self) -> Result<Spec, BundleError> {
-        read_spec(&self.dir.join(CONFIG)).map(|(spec, _)| spec)
+        read_spec(&self.dir.join(CONFIG)).map(|read| read.document)
     }
 
     /// Where its first process waits to be started.
@@ -222,12 +225,47 @@ fn is_ending(process: ProcessId) -> bool {
     flags.is_none_or(|flags| flags & EXITING != 0)
 }
 
-/// A spec, and the document that it is from.
-pub(super) fn read_spec(path: &Path) -> Result<(Spec, Vec<u8>), BundleError> {
+/// A document of a bundle's, the bytes that it is from, and the capabilities in it that nobody knows.
+#[derive(Debug)]
+pub(super) struct Document<T> {
+    pub(super) document: T,
+    pub(super) bytes: Vec<u8>,
+    pub(super) unknown: Vec<String>,
+}
+
+/// A spec.
+pub(super) fn read_spec(path: &Path) -> Result<Document<Spec>, BundleError> {
+    read_document("runtime spec", path, "/process/capabilities")
+}
+
+/// A document with sets of capabilities at a place in it. Names that this runtime doesn't know are left out, since no
+/// container can have what they stand for, and the specification has a container start all the same (`process`,
+/// capabilities).
+pub(super) fn read_document<T: DeserializeOwned>(
+    what: &'static str,
+    path: &Path,
+    sets: &str,
+) -> Result<Document<T>, BundleError> {
     let bytes = read_bounded(path).map_err(BundleError::io("read", path))?;
-    match serde_json::from_slice(&bytes) {
-        Ok(spec) => Ok((spec, bytes)),
-        Err(source) => Err(BundleError::Document { what: "runtime spec", path: path.to_owned(), source }),
+    let wrong = |source| BundleError::Document { what, path: path.to_owned(), source };
+    let error = match serde_json::from_slice(&bytes) {
+        Ok(document) => return Ok(Document { document, bytes, unknown: Vec::new() }),
+        Err(error) => error,
+    };
+    let Ok(mut value) = serde_json::from_slice::<Value>(&bytes) else { return Err(wrong(error)) };
+    let sets = value.pointer_mut(sets).and_then(Value::as_object_mut);
+    let mut unknown = Vec::new();
+    for set in sets.into_iter().flat_map(|sets| sets.values_mut()).filter_map(Value::as_array_mut) {
+        let strange = |name: &&Value| name.as_str().is_some_and(|name| capability(name).is_none());
+        unknown.extend(set.iter().filter(strange).filter_map(Value::as_str).map(str::to_owned));
+        set.retain(|name| !strange(&name));
+    }
+    unknown.sort();
+    unknown.dedup();
+    match serde_json::from_value(value) {
+        Ok(document) => Ok(Document { document, bytes, unknown }),
+        // The first error is the one to tell: it says where.
+        Err(_) => Err(wrong(error)),
     }
 }
 

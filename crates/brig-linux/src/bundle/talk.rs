@@ -23,6 +23,8 @@ pub struct Made {
     pub terminal: Option<OwnedFd>,
     /// Hooks after the start that have failed, which changes nothing else.
     pub failed_hooks: Vec<HookError>,
+    /// Capabilities of the spec that nobody knows, and that it doesn't have.
+    pub unknown_capabilities: Vec<String>,
     /// The helper, which waits for the process's end.
     helper: Option<(Child, OwnedFd)>,
 }
@@ -67,14 +69,20 @@ pub(super) fn make(
     match maker.make(preserved, what, ready) {
         Ok((process, terminal)) if request.follow => {
             let helper = Some((maker.child, maker.control));
-            Ok(Made { process, terminal, failed_hooks: Vec::new(), helper })
+            Ok(Made { process, terminal, failed_hooks: Vec::new(), unknown_capabilities: Vec::new(), helper })
         }
         made => {
             drop(maker.control);
             // From here on whoever adopts orphans is the process's parent.
             maker.child.wait().map_err(|source| BundleError::Helpless { source })?;
             let (process, terminal) = made?;
-            Ok(Made { process, terminal, failed_hooks: Vec::new(), helper: None })
+            Ok(Made {
+                process,
+                terminal,
+                failed_hooks: Vec::new(),
+                unknown_capabilities: Vec::new(),
+                helper: None,
+            })
         }
     }
 }

@@ -40,6 +40,11 @@ pub(super) fn process(context: &Context<'_>) -> Result<ProcessPlan, PlanError> {
 
 fn user(context: &Context<'_>, user: &User) -> Result<UserPlan, PlanError> {
     let mut groups = user.additional_gids().clone().unwrap_or_default();
+    // To setresuid(2) this is no user but "leave it as it is": root's.
+    if [user.uid(), user.gid()].iter().chain(&groups).any(|id| *id == u32::MAX) {
+        let value = u32::MAX.to_string();
+        return Err(PlanError::Invalid { field: "process.user", value, reason: "is no user and no group" });
+    }
     if let Some(maps) = &context.namespaces.user {
         check_mapped("user", user.uid(), &maps.uids)?;
         check_mapped("group", user.gid(), &maps.gids)?;
@@ -74,7 +79,10 @@ fn capabilities(sets: &LinuxCapabilities) -> Result<CapabilityPlan, PlanError> {
         (plan.effective, plan.permitted, ("effective", "permitted")),
     ] {
         if inner & !outer != 0 {
-            let reason = format!("an {} capability isn't in the {} set", names.0, names.1);
+            let reason = format!(
+                "an {} capability isn't in the {} set, for which the kernel's answer is: Operation not permitted",
+                names.0, names.1
+            );
             return Err(PlanError::unsupported("process.capabilities", reason));
         }
     }
