@@ -29,16 +29,16 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> BundleError {
 }
 
 /// Waits for the end of a process, and is its terminal meanwhile. Returns the exit code.
-pub(super) fn attend(mut made: Made, signals: Signals) -> Result<u8, BundleError> {
+pub(super) fn attend(made: &mut Made, signals: Signals) -> Result<u8, BundleError> {
     let Some(master) = made.terminal.take() else {
-        pass_on(signals, &made, None);
+        pass_on(signals, made, None);
         return made.wait();
     };
     let raw = terminal::Raw::enter().map_err(failed("set"))?;
     let copy = |fd: &OwnedFd| fd.try_clone().map(File::from).map_err(failed("use"));
     let (input, output, size) = (copy(&master)?, copy(&master)?, copy(&master)?);
     resize(&size);
-    pass_on(signals, &made, Some(size));
+    pass_on(signals, made, Some(size));
     // Ends with this process: a read of a terminal can't be interrupted.
     std::thread::spawn(move || pump(io::stdin(), input));
     let shown = std::thread::spawn(move || pump(output, io::stdout()));

@@ -107,10 +107,11 @@ fn options(bundle: &Bundle, globals: &Globals) -> Result<CreateOptions, BundleEr
 fn execute_run(runtime: &Runtime, run: &Run, globals: &Globals) -> Result<ExitCode, BundleError> {
     let id = &run.bundle.id;
     let signals = (!run.detach).then(foreground::Signals::listen).transpose()?;
-    let made = runtime.run(id, &options(&run.bundle, globals)?, !run.detach)?;
+    let mut made = runtime.run(id, &options(&run.bundle, globals)?, !run.detach)?;
     warn_of(globals, &made);
     let Some(signals) = signals else { return Ok(ExitCode::SUCCESS) };
-    let ended = attend(made, signals);
+    // The helper is waited for last: it needs nothing of what is removed.
+    let ended = attend(&mut made, signals);
     if !run.keep {
         // Whatever became of the wait: nobody else will remove it.
         let deleted = runtime.delete(id, true);
@@ -121,7 +122,7 @@ fn execute_run(runtime: &Runtime, run: &Run, globals: &Globals) -> Result<ExitCo
     ended
 }
 
-fn attend(made: Made, signals: foreground::Signals) -> Result<ExitCode, BundleError> {
+fn attend(made: &mut Made, signals: foreground::Signals) -> Result<ExitCode, BundleError> {
     foreground::attend(made, signals).map(ExitCode::from)
 }
 
@@ -146,10 +147,10 @@ fn execute_exec(runtime: &Runtime, exec: &Exec, globals: &Globals) -> Result<Exi
         cgroups: exec.cgroup.clone(),
     };
     let signals = (!exec.detach).then(foreground::Signals::listen).transpose()?;
-    let made = runtime.exec(&exec.id, process(exec)?, &options)?;
+    let mut made = runtime.exec(&exec.id, process(exec)?, &options)?;
     warn_of(globals, &made);
     match signals {
-        Some(signals) => attend(made, signals),
+        Some(signals) => attend(&mut made, signals),
         None => Ok(ExitCode::SUCCESS),
     }
 }

@@ -2,9 +2,9 @@
 //! outlives it.
 //!
 //! ```text
-//! descriptor 0: a BundleRequest       descriptor 1: a socket of packets
+//! descriptor 1: a socket of packets
 //!
-//! runtime ── START + standard streams ──▶ helper ── clone ──▶ payload
+//! runtime ── START + request, streams ──▶ helper ── clone ──▶ payload
 //!         ◀─ terminal's master ──────────        ◀─────────── made everything
 //!         ◀─ ready {pid} ────────────────
 //!   writes its record
@@ -26,7 +26,7 @@ use crate::record::ProcessId;
 /// The argument with which the helper does this.
 pub const BUNDLE_ARGUMENT: &str = "bundle";
 
-/// The runtime's first packet. Beside it come standard input, output and error, and then the descriptors of
+/// The runtime's first packet. Beside it come a file with the request, standard input, output and error, and then the descriptors of
 /// [`BundleRequest::preserved`].
 pub const START: &[u8] = b"S";
 /// The runtime's second packet.

@@ -23,7 +23,7 @@ const MAX_REQUEST: u64 = 16 * 1024 * 1024;
 /// How many may be about to start a container at once.
 const BACKLOG: i32 = 4;
 
-/// Does what the request on descriptor 0 says, and returns the exit status.
+/// Does what the request that comes over descriptor 1 says, and returns the exit status.
 pub(crate) fn run() -> libc::c_int {
     let Ok(control) = enter::place::connection().map(OwnedFd::from) else { return libc::EXIT_FAILURE };
     let mut runtime = Runtime { control };
@@ -38,8 +38,7 @@ pub(crate) fn run() -> libc::c_int {
 }
 
 fn work(runtime: &mut Runtime) -> Result<(), StepError> {
-    let request = read_request().step("read the request")?;
-    let (io, preserved) = runtime.streams()?;
+    let (request, io, preserved) = runtime.request()?;
     let preserved = request.preserved.iter().copied().zip(preserved).collect();
     let lock = request.lock.as_deref().map(take_lock).transpose().step("take the lock")?;
     let listener = request.wait_at.as_deref().map(bind_at).transpose().step("make the socket")?;
@@ -84,8 +83,8 @@ fn follow(payload: &Payload, runtime: &Runtime) -> Result<(), StepError> {
     runtime.say(&BundleMessage::Ended { code, signal }, None)
 }
 
-fn read_request() -> io::Result<BundleRequest> {
-    let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+fn read_request(file: OwnedFd) -> io::Result<BundleRequest> {
+    let file = File::from(file);
     let length = file.metadata()?.len();
     if length > MAX_REQUEST {
         return Err(io::ErrorKind::FileTooLarge.into());
@@ -130,16 +129,17 @@ impl Runtime {
         packets::send(&self.control, &json, fd.as_slice()).step("answer the runtime")
     }
 
-    /// The payload's descriptors.
-    fn streams(&self) -> Result<(ChildIo, Vec<OwnedFd>), StepError> {
+    /// What is to be done, and the payload's descriptors.
+    fn request(&self) -> Result<(BundleRequest, ChildIo, Vec<OwnedFd>), StepError> {
         let packet = packets::receive(&self.control, MAX_FDS).step("hear the runtime")?;
         let mut fds = packet.fds.into_iter();
-        match (packet.bytes.as_slice() == START, fds.next(), fds.next(), fds.next()) {
-            (true, Some(stdin), Some(stdout), Some(stderr)) => {
-                Ok((ChildIo { stdin, stdout, stderr }, fds.collect()))
-            }
-            _ => Err(Errno::PROTO).step("hear the runtime"),
+        let mut next = || fds.next().ok_or(Errno::PROTO).step("hear the runtime");
+        if packet.bytes != START {
+            return Err(Errno::PROTO).step("hear the runtime");
         }
+        let request = read_request(next()?).step("read the request")?;
+        let io = ChildIo { stdin: next()?, stdout: next()?, stderr: next()? };
+        Ok((request, io, fds.collect()))
     }
 }
 

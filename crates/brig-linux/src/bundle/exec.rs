@@ -9,7 +9,7 @@ use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use super::make::{check_console, hand_over, terminal_size};
 use super::record::{Entry, read_document};
-use super::talk::{self, Made};
+use super::talk::{self, Made, Maker};
 use super::{BundleError, Runtime, Status};
 use crate::capabilities::capability;
 use crate::plan::{HostOptions, PlanError, plan_linux};
@@ -85,6 +85,7 @@ impl Runtime {
     /// The container doesn't run, or the program can't be executed.
     pub fn exec(&self, id: &str, process: ExecProcess, options: &ExecOptions) -> Result<Made, BundleError> {
         let entry = self.find(id)?;
+        let maker = Maker::start(&self.helper()?)?;
         let status = entry.status()?;
         let fits = match status {
             Status::Running | Status::Created => true,
@@ -111,15 +112,9 @@ impl Runtime {
             target: Some(init),
             preserved: preserved.numbers.clone(),
         };
-        talk::make(
-            &self.helper()?,
-            &request,
-            &preserved,
-            "exec in the container",
-            &mut |process, terminal| {
-                hand_over(options.pid_file.as_deref(), options.console_socket.as_deref(), process, terminal)
-            },
-        )
+        maker.make(&request, &preserved, "exec in the container", &mut |process, terminal| {
+            hand_over(options.pid_file.as_deref(), options.console_socket.as_deref(), process, terminal)
+        })
     }
 }
 

@@ -106,8 +106,7 @@ impl Runtime {
     /// somebody has damaged it. What can be known of it is where its cgroups are when its spec names none.
     fn delete_remains(&self, id: &str) -> Result<Vec<HookError>, BundleError> {
         let dir = self.directory(id)?;
-        let name = self.cgroup_parent.join(id);
-        for path in self.host.cgroups.places(&name) {
+        for path in self.host.cgroups.places(&self.cgroup(id)) {
             remove_cgroup(&path)?;
         }
         match std::fs::remove_dir_all(&dir) {
@@ -155,6 +154,10 @@ impl Runtime {
 
 /// With everything that is in it.
 fn remove_cgroup(path: &Path) -> Result<(), BundleError> {
+    // Nobody is in most of them, and nothing below.
+    if std::fs::remove_dir(path).is_ok() {
+        return Ok(());
+    }
     let removed = brig_runtime::cgroup::kill_all(path).and_then(|()| brig_runtime::cgroup::remove(path));
     removed.map_err(|source| BundleError::Cgroup { what: "remove", source })
 }
@@ -184,11 +187,6 @@ impl Entry {
             group.remove().map_err(|(path, error)| BundleError::io("remove", &path)(error))?;
         }
         self.forget()?;
-        // The cgroup that all of this root's have in common, if nobody else is in it. It is made anew when it is missing.
-        let common = self.record.cgroups.unified.iter().chain(&self.record.cgroups.legacy);
-        for dir in common.filter(|dir| dir.name.starts_with("brig")) {
-            let _ = dir.path().parent().map(std::fs::remove_dir);
-        }
         match spec {
             Some(spec) => Ok(run_late(&late_hooks(spec)?.poststop, spec, self, "stopped", None)),
             None => Ok(Vec::new()),

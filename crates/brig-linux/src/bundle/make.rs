@@ -8,8 +8,8 @@ use brig_runtime::plan::{CgroupPlan, PLAN_VERSION, PayloadPlan, RootFs};
 use oci_spec::runtime::{Process, Spec};
 
 use super::exec::put_env;
-use super::record::{Document, Entry, Record, read_spec};
-use super::talk::{self, Made};
+use super::record::{Document, Entry, Record, make_root, read_spec};
+use super::talk::{self, Made, Maker};
 use super::{BundleError, Runtime};
 use crate::plan::{HostOptions, PlanError, about, late_hooks, plan_linux};
 
@@ -61,20 +61,20 @@ impl Runtime {
     }
 
     fn make(&self, id: &str, options: &CreateOptions, way: &Way) -> Result<Made, BundleError> {
+        self.directory(id)?;
+        make_root(&self.root)?;
+        let maker = Maker::start(&self.helper()?)?;
         let plan = self.plan(id, options)?;
         check_console(plan.spec.process().as_ref(), options.console_socket.as_deref(), way.follow)?;
         let preserved = talk::preserved(options.preserve_fds)?;
         let record = Record::new(&plan.spec, &plan.bundle, &plan.rootfs, &plan.payload);
         let mut entry = self.add(id, &plan.config, record)?;
-        let helper = self.helper();
-        let made = helper.and_then(|helper| {
-            let mut request = request(&plan, &entry, way);
-            request.preserved.clone_from(&preserved.numbers);
-            talk::make(&helper, &request, &preserved, "create the container", &mut |process, terminal| {
-                entry.record.init = Some(process);
-                entry.write()?;
-                hand_over(options.pid_file.as_deref(), options.console_socket.as_deref(), process, terminal)
-            })
+        let mut request = request(&plan, &entry, way);
+        request.preserved.clone_from(&preserved.numbers);
+        let made = maker.make(&request, &preserved, "create the container", &mut |process, terminal| {
+            entry.record.init = Some(process);
+            entry.write()?;
+            hand_over(options.pid_file.as_deref(), options.console_socket.as_deref(), process, terminal)
         });
         match made {
             Ok(mut made) => {
@@ -99,10 +99,11 @@ impl Runtime {
         check_version(&spec)?;
         add_env(&mut spec, &options.env);
         let rootfs = root_of(&spec, &bundle)?;
+        let cgroup = self.cgroup(id);
         let host = HostOptions {
             bundle: Some(&bundle),
             as_runc: true,
-            cgroup_parent: &self.cgroup_parent,
+            cgroup: Some(&cgroup),
             ..HostOptions::new(&self.host, id)
         };
         let mut payload = plan_linux(&spec, &RootFs::Path { path: rootfs.clone() }, &host)?;

@@ -40,6 +40,8 @@ use crate::host::{Host, in_user_namespace};
 /// The version of the runtime specification that is followed.
 pub const OCI_VERSION: &str = "1.3.0";
 
+/// The longest id: it is a part of a file's name.
+const MAX_ID: usize = 200;
 /// The name of the directory with the helper. No container's id, for it has a character that ids don't.
 const PROGRAMS: &str = "@programs";
 
@@ -48,16 +50,16 @@ const PROGRAMS: &str = "@programs";
 pub struct Runtime {
     root: PathBuf,
     host: Host,
-    /// Where the cgroups of containers are that name none. Two containers of one id in two roots don't meet there.
-    cgroup_parent: PathBuf,
+    /// What the cgroups of containers begin with that name none. Two containers of one id in two roots don't meet there.
+    cgroup_prefix: String,
 }
 
 impl Runtime {
     /// The containers in `root`, which is made when it is needed.
     pub fn new(root: PathBuf) -> Self {
-        let cgroup_parent =
-            PathBuf::from(format!("brig/oci-{:016x}", hash(root.as_os_str().as_encoded_bytes())));
-        Self { root, host: Host::probe(), cgroup_parent }
+        // Beside each other, in a directory that is there: one more level would be made and removed with each container.
+        let cgroup_prefix = format!("brig/oci-{:016x}-", hash(root.as_os_str().as_encoded_bytes()));
+        Self { root, host: Host::probe(), cgroup_prefix }
     }
 
     /// Where containers are when nobody says otherwise: `/run/brig/oci` for root, `$XDG_RUNTIME_DIR/brig/oci` for
@@ -74,6 +76,11 @@ impl Runtime {
         run.map(|run| Path::new(&run).join("brig/oci")).ok_or(BundleError::NoRoot)
     }
 
+    /// The cgroup of a container that names none.
+    fn cgroup(&self, id: &str) -> PathBuf {
+        PathBuf::from(format!("{}{id}", self.cgroup_prefix))
+    }
+
     fn helper(&self) -> Result<Helper, BundleError> {
         Ok(Helper::in_directory(&self.root.join(PROGRAMS))?)
     }
@@ -81,7 +88,7 @@ impl Runtime {
     /// The directory of a container, if its id can be one.
     fn directory(&self, id: &str) -> Result<PathBuf, BundleError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
-        let fits = !id.is_empty() && id.len() <= 255 && id.chars().all(allowed) && id != "." && id != "..";
+        let fits = !id.is_empty() && id.len() <= MAX_ID && id.chars().all(allowed) && id != "." && id != "..";
         if fits { Ok(self.root.join(id)) } else { Err(BundleError::InvalidId { id: id.to_owned() }) }
     }
 }

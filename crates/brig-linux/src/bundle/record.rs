@@ -60,7 +60,6 @@ impl Runtime {
     /// Makes the directory of a container, and takes its lock.
     pub(super) fn add(&self, id: &str, config: &[u8], record: Record) -> Result<Entry, BundleError> {
         let dir = self.directory(id)?;
-        make_root(&self.root)?;
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(BundleError::Exists { id: id.to_owned() });
@@ -295,7 +294,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Nobody but its user looks into it.
-fn make_root(root: &Path) -> Result<(), BundleError> {
+pub(super) fn make_root(root: &Path) -> Result<(), BundleError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
     made.map_err(BundleError::io("make", root))
 }

@@ -26,7 +26,7 @@ pub struct Made {
     /// Capabilities of the spec that nobody knows, and that it doesn't have.
     pub unknown_capabilities: Vec<String>,
     /// The helper, which waits for the process's end.
-    helper: Option<(Child, OwnedFd)>,
+    follower: Option<Maker>,
 }
 
 impl Made {
@@ -35,13 +35,9 @@ impl Made {
     ///
     /// # Errors
     /// [`BundleError::Helpless`]: the helper was killed, or the process wasn't made in the foreground.
-    pub fn wait(mut self) -> Result<u8, BundleError> {
-        let (mut child, control) = self.helper.take().ok_or_else(|| helpless(io::ErrorKind::NotConnected))?;
-        // Its reading end is of no use to the program any more.
-        self.terminal = None;
-        let (message, _) = hear(&control)?;
-        child.wait().map_err(|source| BundleError::Helpless { source })?;
-        match message {
+    pub fn wait(&mut self) -> Result<u8, BundleError> {
+        let follower = self.follower.as_ref().ok_or_else(|| helpless(io::ErrorKind::NotConnected))?;
+        match hear(&follower.control)?.0 {
             BundleMessage::Ended { code: Some(code), .. } => Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
             BundleMessage::Ended { signal: Some(signal), .. } => {
                 Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX))
@@ -56,63 +52,49 @@ impl Made {
 pub(super) type Ready<'a> =
     dyn FnMut(ProcessId, Option<OwnedFd>) -> Result<Option<OwnedFd>, BundleError> + 'a;
 
-/// Has a process made, with these descriptors beside its standard streams.
-pub(super) fn make(
-    helper: &Helper,
-    request: &BundleRequest,
-    preserved: &Preserved,
-    what: &'static str,
-    ready: &mut Ready<'_>,
-) -> Result<Made, BundleError> {
-    let (child, control) = launch(helper, request)?;
-    let mut maker = Maker { child, control };
-    match maker.make(preserved, what, ready) {
-        Ok((process, terminal)) if request.follow => {
-            let helper = Some((maker.child, maker.control));
-            Ok(Made { process, terminal, failed_hooks: Vec::new(), unknown_capabilities: Vec::new(), helper })
-        }
-        made => {
-            drop(maker.control);
-            // From here on whoever adopts orphans is the process's parent.
-            maker.child.wait().map_err(|source| BundleError::Helpless { source })?;
-            let (process, terminal) = made?;
-            Ok(Made {
-                process,
-                terminal,
-                failed_hooks: Vec::new(),
-                unknown_capabilities: Vec::new(),
-                helper: None,
-            })
-        }
-    }
-}
-
-fn launch(helper: &Helper, request: &BundleRequest) -> Result<(Child, OwnedFd), BundleError> {
-    let bytes = request.encode().map_err(HelperError::seal("encode the request"))?;
-    let plan = Helper::plan_file(&bytes).map_err(HelperError::seal("write the request"))?;
-    let (ours, theirs) =
-        packets::pair().map_err(|errno| HelperError::seal("make a pair of sockets")(errno.into()))?;
-    let mut command = helper.command();
-    command.arg(BUNDLE_ARGUMENT).stdin(plan).stdout(theirs).stderr(Stdio::null());
-    Ok((start(command)?, ours))
-}
-
-struct Maker {
+/// A helper that is about to make a process, or follows it. Dropping it ends it, and what it has made by then but not
+/// been told to leave alone.
+#[derive(Debug)]
+pub(super) struct Maker {
     child: Child,
     control: OwnedFd,
 }
 
 impl Maker {
-    fn make(
-        &mut self,
+    /// Starts the helper, which gets ready while its caller finds out what it is to do.
+    pub(super) fn start(helper: &Helper) -> Result<Self, BundleError> {
+        let (control, theirs) =
+            packets::pair().map_err(|errno| HelperError::seal("make a pair of sockets")(errno.into()))?;
+        let mut command = helper.command();
+        command.arg(BUNDLE_ARGUMENT).stdin(Stdio::null()).stdout(theirs).stderr(Stdio::null());
+        Ok(Self { child: start(command)?, control })
+    }
+
+    /// Has a process made, with these descriptors beside its standard streams.
+    pub(super) fn make(
+        self,
+        request: &BundleRequest,
         preserved: &Preserved,
         what: &'static str,
         ready: &mut Ready<'_>,
-    ) -> Result<(ProcessId, Option<OwnedFd>), BundleError> {
+    ) -> Result<Made, BundleError> {
+        let bytes = request.encode().map_err(HelperError::seal("encode the request"))?;
+        let bytes = Helper::plan_file(&bytes).map_err(HelperError::seal("write the request"))?;
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-        let mut fds = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        let mut fds = vec![bytes.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
         fds.extend(preserved.copies.iter().map(AsFd::as_fd));
         self.send(START, &fds)?;
+        let (process, terminal) = self.hear_to_the_end(what, ready)?;
+        // When the helper is gone, whoever adopts orphans is the process's parent.
+        let follower = request.follow.then_some(self);
+        Ok(Made { process, terminal, failed_hooks: Vec::new(), unknown_capabilities: Vec::new(), follower })
+    }
+
+    fn hear_to_the_end(
+        &self,
+        what: &'static str,
+        ready: &mut Ready<'_>,
+    ) -> Result<(ProcessId, Option<OwnedFd>), BundleError> {
         let (mut terminal, mut process) = (None, None);
         loop {
             match hear(&self.control)? {
@@ -135,6 +117,15 @@ impl Maker {
     fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), BundleError> {
         let sent = packets::send(&self.control, bytes, fds);
         sent.map_err(|errno| BundleError::Helpless { source: errno.into() })
+    }
+}
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        // It ends by itself once it has said all, or nobody listens.
+        let _ = rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both);
+        // It is this process's child, and nobody else waits for it.
+        let _ = self.child.wait();
     }
 }
 
@@ -192,8 +183,8 @@ pub(super) fn preserved(count: u32) -> Result<Preserved, BundleError> {
     Ok(preserved)
 }
 
-/// As many as go beside one message, with the standard streams.
-pub(super) const MAX_PRESERVED: u32 = 250;
+/// As many as go beside one message, with the request and the standard streams.
+pub(super) const MAX_PRESERVED: u32 = 249;
 
 /// Writes a pid to a file that others wait for.
 pub(super) fn write_pid(path: &Path, process: ProcessId) -> Result<(), BundleError> {

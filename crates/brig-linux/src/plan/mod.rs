@@ -126,8 +126,8 @@ pub struct HostOptions<'a> {
     pub host: &'a Host,
     /// The container's id.
     pub id: &'a str,
-    /// The cgroup that gets the container's where the spec names none.
-    pub cgroup_parent: &'a Path,
+    /// The container's cgroup where the spec names none; without it `brig/ID`.
+    pub cgroup: Option<&'a Path>,
     /// The directory that relative paths of the spec are relative to.
     pub bundle: Option<&'a Path>,
     /// The filter that the spec's policy was compiled to earlier; without it, it is compiled now.
@@ -141,8 +141,7 @@ pub struct HostOptions<'a> {
 impl<'a> HostOptions<'a> {
     /// For a container of this id.
     pub fn new(host: &'a Host, id: &'a str) -> Self {
-        let cgroup_parent = Path::new(resources::DEFAULT_PARENT);
-        Self { host, id, cgroup_parent, bundle: None, seccomp: None, as_runc: false }
+        Self { host, id, cgroup: None, bundle: None, seccomp: None, as_runc: false }
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {

@@ -10,7 +10,7 @@ use super::{Context, PlanError, cgroup_path, devices, input_output};
 use crate::host::{CgroupMode, Cgroups};
 
 /// Where containers' cgroups are when nobody says otherwise.
-pub(super) const DEFAULT_PARENT: &str = "brig";
+const DEFAULT_PARENT: &str = "brig";
 
 /// The limit of buffers of TCP connections, in v1 hierarchies of kernels that have it.
 const KERNEL_TCP: &str = "memory.kmem.tcp.limit_in_bytes";
@@ -67,7 +67,10 @@ pub(super) fn cgroups(context: &Context<'_>) -> Result<CgroupPlan, PlanError> {
     let path = context.linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty());
     let name = match &path {
         Some(path) => cgroup_path::below_root(path)?,
-        None => context.options.cgroup_parent.join(context.options.id),
+        None => match context.options.cgroup {
+            Some(name) => name.to_owned(),
+            None => Path::new(DEFAULT_PARENT).join(context.options.id),
+        },
     };
     let cgroups = &context.options.host.cgroups;
     let resources = context.linux.resources().as_ref();
