@@ -145,8 +145,10 @@ fn create_start_kill_delete() {
     let _ = bundle.oci(&["exec", "box", "true"]).exits(255).says("it is paused");
     let _ = bundle.oci(&["resume", "box"]).success();
 
+    let _ = bundle.oci(&["kill", "box", "0"]).success();
     let _ = bundle.oci(&["kill", "box", "SIGKILL"]).success();
     eventually("it has ended", || bundle.status("box") == "stopped");
+    let _ = bundle.oci(&["kill", "box", "0"]).exits(1).says("container not running");
     assert_eq!(bundle.state("box")["pid"], 0);
     let _ = bundle.oci(&["kill", "box"]).exits(1).says("container not running");
     let _ = bundle.oci(&["delete", "box"]).success();
@@ -334,6 +336,20 @@ except OSError: pass
     for expected in ["/dev/pts/0", "11 99", "got typed"] {
         assert!(shown.contains(expected), "{expected} in {shown}");
     }
+}
+
+#[test]
+fn a_terminal_hides_no_file_that_a_link_leads_to() {
+    let bundle = need!(Bundle::new(&["true"]));
+    bundle.change(|spec| {
+        spec["process"]["terminal"] = true.into();
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] == "/proc" || mount["destination"] == "/dev/pts");
+    });
+    symlink("/proc/sys/kernel/ostype", bundle.dir.join("rootfs/dev/console")).unwrap();
+    fs::create_dir(bundle.dir.join("rootfs/dev/pts")).unwrap();
+    let output = bundle.command(&["run", "box"]).run_on_terminal("").exits(1);
+    assert!(output.stdout.contains("/dev/console"), "{}", output.stdout);
 }
 
 #[test]

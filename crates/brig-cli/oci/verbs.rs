@@ -127,7 +127,8 @@ fn attend(made: &mut Made, signals: foreground::Signals) -> Result<ExitCode, Bun
 }
 
 fn execute_kill(runtime: &Runtime, kill: &Kill) -> Result<(), BundleError> {
-    let signal = brig_engine::signal(&kill.signal);
+    // 0 asks whether it is there.
+    let signal = if kill.signal == "0" { Some(0) } else { brig_engine::signal(&kill.signal) };
     let unknown = || BundleError::Usage { reason: format!("unknown signal {:?}", kill.signal) };
     runtime.kill(&kill.id, signal.ok_or_else(unknown)?, kill.all)
 }

@@ -187,7 +187,7 @@ impl Entry {
         match self.is_locked()? {
             true => Ok(Status::Created),
             // Its locks go before it has ended.
-            false if is_ending(init) => Ok(Status::Stopped),
+            false if Look::at(init).is_none_or(|look| look.ending) => Ok(Status::Stopped),
             false => Ok(Status::Running),
         }
     }
@@ -208,20 +208,32 @@ impl Entry {
 
 /// Whether a process is there and hasn't ended. One that has ended and isn't waited for yet has.
 pub(super) fn is_alive(process: ProcessId) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    process.exists() && !matches!(state, None | Some('Z' | 'X' | 'x'))
+    process.exists() && Look::at(process).is_some_and(|look| !look.ended)
 }
 
-/// Whether a process is about to end: it was killed, or has called exit.
-fn is_ending(process: ProcessId) -> bool {
-    /// `PF_EXITING` of `linux/sched.h`, in field 9 of `/proc/<pid>/stat`.
-    const EXITING: u64 = 0x4;
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace());
-    // The first of these is field 3.
-    let flags = fields.and_then(|mut fields| fields.nth(9 - 3)?.parse::<u64>().ok());
-    flags.is_none_or(|flags| flags & EXITING != 0)
+/// What `/proc/<pid>/stat` says of a process (`proc_pid_stat(5)`). It is about the first thread, which may have ended
+/// while others go on; then it counts them.
+struct Look {
+    /// It has ended.
+    ended: bool,
+    /// It was killed, or has called exit.
+    ending: bool,
+}
+
+impl Look {
+    fn at(process: ProcessId) -> Option<Self> {
+        /// `PF_EXITING` of `linux/sched.h`.
+        const EXITING: u64 = 0x4;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).ok()?;
+        // The first of these is field 3.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        let alone = number(20)? <= 1;
+        Some(Self {
+            ended: alone && ["Z", "X", "x"].contains(fields.first()?),
+            ending: alone && number(9)? & EXITING != 0,
+        })
+    }
 }
 
 /// A document of a bundle's, the bytes that it is from, and the capabilities in it that nobody knows.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use brig_runtime::plan::{IdMap, IdMaps, ProcessPlan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::child::Entry;
 use super::failure::{Failure, On};
@@ -112,8 +113,21 @@ pub(super) fn become_user(entry: &mut Entry<'_>) -> Result<(), Failure> {
     sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0)?;
     let denied = entry.plan.user_namespace.as_ref().is_some_and(|maps| is_own(&maps.gids));
     let groups = if denied && user.groups.is_empty() { None } else { Some(user.groups.as_slice()) };
-    sys::become_user(user.uid, user.gid, groups).on(format!("{}:{}", user.uid, user.gid))?;
+    let become_user = |groups| sys::become_user(user.uid, user.gid, groups);
+    let became = match become_user(groups) {
+        // In the user namespace that this process was in before, where its groups can't be changed by anybody.
+        Err(error) if user.groups.is_empty() && is_denied(&error)? => become_user(None),
+        became => became,
+    };
+    became.on(format!("{}:{}", user.uid, user.gid))?;
     set_umask(entry)
+}
+
+/// Whether it is the user namespace that forbids to change groups (`/proc/<pid>/setgroups`): all that the kernel asks for
+/// beside that is the capability.
+fn is_denied(error: &std::io::Error) -> Result<bool, Errno> {
+    let able = rustix::thread::capabilities(None)?.effective.contains(CapabilitySet::SETGID);
+    Ok(able && error.raw_os_error() == Some(libc::EPERM))
 }
 
 /// The umask alone, where the user stays who it is.

@@ -84,7 +84,9 @@ pub(super) fn make_terminal(entry: &mut Entry<'_>) -> Result<(), Failure> {
     let Some(slave) = open_terminal(entry)? else { return Ok(()) };
     let console = "/dev/console";
     let root = entry.root()?;
-    let target = mounts::make_target(root, console, FileType::RegularFile).on(console)?;
+    mounts::make_target(root, console, FileType::RegularFile).on(console)?;
+    // Again, and through no link: what it leads to would be hidden by the terminal (CVE-2025-52565).
+    let target = mounts::open_strictly(root, console).on(console)?;
     let bound = mounts::clone_of(slave.as_fd()).on(console)?;
     mounts::attach(bound.as_fd(), target.as_fd()).on(console)?;
     entry.terminal = Some(slave);
