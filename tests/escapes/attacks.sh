@@ -28,7 +28,8 @@ cve_2019_5736() {
     cp "$programs/overwrite" "$rootfs/overwrite"
     printf '#!/proc/self/exe\n' >"$rootfs/script"
     chmod 755 "$rootfs/script"
-    args='["/overwrite","/bin/busybox"]'
+    # The strongest container that still is one, as what comes has more capabilities than it for a moment.
+    args='["/overwrite","/bin/busybox"]' capabilities="$default_capabilities,\"CAP_SYS_PTRACE\""
     start && until_said ready
     for program in /proc/self/exe /script /bin/true; do
         for ((i = 0; i < tries / 20 + 1; i++)); do
@@ -37,6 +38,14 @@ cve_2019_5736() {
     done
     sleep 2.5
     verdict "a process of the container writes to what exec runs" "$(grep -E '^(WROTE|BUSY)' "$dir/stays" | sort -u)"
+    # To know that there would have been something to see.
+    cp "$(command -v nsenter)" "$dir/copy/careless"
+    for ((i = 0; i < 200; i++)); do
+        timeout 2 "$dir/copy/careless" --target "$(first_process)" --mount --pid /bin/true >/dev/null 2>&1 </dev/null
+        ! grep -q '^WROTE.*careless' "$dir/stays" || break
+    done
+    sleep 0.1
+    verdict "(and where nsenter does what exec does, its binary is overwritten)" "$(grep -q overwritten "$dir/copy/careless" || echo "it isn't")"
     end
     verdict "the runtime's binary is as it was" "$(cmp "$(realpath "$original")" "$runtime" 2>&1)"
     for program in /proc/self/exe /script; do
@@ -55,7 +64,7 @@ fake_proc() { # DIRECTORY
         echo untouched >"$1/$file"
     done
 }
-touched() { find "$1" -type f ! -path '*/masked' -exec grep -L untouched {} + | sed 's/$/ was written/'; }
+touched() { find "$1" -type f ! -path '*/masked' -exec grep -L untouched {} + 2>/dev/null | sed 's/$/ was written/'; }
 
 # A volume is mounted over /proc, and the profile is asked for in a file of the volume.
 cve_2019_16884() {
@@ -89,22 +98,33 @@ cve_2019_19921() {
     proc_is_a_link "/proc is an absolute link" /real
 }
 
-# The link leads to a shared volume, where another container exchanges what it leads to.
+# The link leads to a shared volume, where another container exchanges what it leads to; or another container has the same
+# root file system, and exchanges /proc itself.
 cve_2023_27561() {
     local i found='' ran=0
     proc_is_a_link "/proc is a link to a volume" /vol/p
     fresh <<<"$look_for_proc"
     rmdir "$rootfs/proc" && ln -s /vol/p "$rootfs/proc"
     mkdir "$vol/p" && fake_proc "$vol/q"
-    echo untouched >"$vol/q/uptime"
-    mounts="$(bind "$vol" /vol),$proc_mount,$dev_mounts" masked='"/proc/uptime"' more_process='"oomScoreAdj":321,'
+    mounts="$(bind "$vol" /vol),$proc_mount,$dev_mounts" masked='"/proc/uptime"'
     meanwhile "$programs/swap" "$vol/p" "$vol/q"
     for ((i = 0; i < tries / 2 && ${#found} == 0; i++)); do
         run && ran=$((ran + 1))
-        found=$(grep UNMASKED <<<"$said"; touched "$vol")
+        found=$(grep UNMASKED <<<"$said")
     done
     enough
-    verdict "/proc is a link to what is exchanged ($ran of $i ran)" "$found"
+    verdict "/proc is a link to what is exchanged ($ran of $i ran)" "$found$(touched "$vol")"
+    found='' ran=0
+    fresh <<<"$look_for_proc"
+    fake_proc "$rootfs/real"
+    masked='"/proc/uptime"'
+    meanwhile "$programs/swap" "$rootfs/proc" "$rootfs/real"
+    for ((i = 0; i < tries && ${#found} == 0; i++)); do
+        run && ran=$((ran + 1))
+        found=$(grep UNMASKED <<<"$said")
+    done
+    enough
+    verdict "/proc is exchanged for a directory ($ran of $i ran)" "$found$(touched "$rootfs/real"; touched "$rootfs/proc")"
 }
 
 # A mount's target is exchanged for a link out of the root file system. Had the mount landed there, the next one's source
@@ -220,41 +240,60 @@ cve_2022_36109() {
     args='["sleep","60"]' user='"uid":0,"gid":0,"additionalGids":[7]'
     start
     said=$(oci exec --user 1000:1000 --additional-gids 9 stays cat /proc/self/status 2>&1 </dev/null)
-    verdict "groups of exec" "$(groups_are '9' '7 9' '9 1000')"
+    if grep -q 'unrecognized option' <<<"$said"; then
+        skipped "exec has no --additional-gids"
+    else
+        verdict "groups of exec" "$(groups_are '9' '7 9' '9 1000')"
+    fi
     printf '{"terminal":false,"cwd":"/","args":["cat","/proc/self/status"],"env":["PATH=/bin"],"user":{"uid":1000,"gid":1000,"additionalGids":[11]}}' >"$dir/process"
     said=$(oci exec --process "$dir/process" stays 2>&1 </dev/null)
     verdict "groups of exec --process" "$(groups_are '11' '11 1000')"
     end
-    unset -f oci && . "$here/bundle.sh"
 }
 
-# A rootless container without a cgroup namespace writes to its user's cgroups.
+# A rootless container without a cgroup namespace writes to its user's cgroups: the runtime is called in a user namespace,
+# by the root of that, who is 65534 outside.
 cve_2023_25809() {
-    local hierarchy
-    fresh <<<'for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $d/escape 2>/dev/null && echo "MADE $d/escape"; done
-        grep " /sys/fs/cgroup" /proc/self/mountinfo | grep -v " ro[, ]" | grep -E "cgroup2? " && echo "WRITABLE"
+    local hierarchy file
+    fresh <<<'for d in /sys/fs/cgroup/ /sys/fs/cgroup/*/ /sys/fs/cgroup/*/user/; do
+            [ ! -e $d/cgroup.procs ] || { mkdir $d/escape && echo "MADE $d/escape"; } 2>/dev/null
+        done
+        ls -d /sys/fs/cgroup/*
         echo ended'
     for hierarchy in /sys/fs/cgroup/*/; do
-        mkdir -p "$hierarchy/user" && chown -R 65534:65534 "$hierarchy/user"
+        mkdir -p "$hierarchy/user"
         for file in cpuset.cpus cpuset.mems; do [ ! -e "$hierarchy/$file" ] || cat "$hierarchy/$file" >"$hierarchy/user/$file"; done
+        chown -R 65534:65534 "$hierarchy/user"
     done
     chown -R 65534:65534 "$dir"
     mounts="$mounts,{\"destination\":\"/sys\",\"type\":\"none\",\"source\":\"/sys\",\"options\":[\"rbind\",\"nosuid\",\"noexec\",\"nodev\",\"ro\"]},{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"relatime\",\"ro\"]}"
-    oci() {
-        (
-            for hierarchy in /sys/fs/cgroup/*/; do echo "$BASHPID" >"$hierarchy/user/cgroup.procs"; done
-            XDG_RUNTIME_DIR=$dir HOME=$dir exec timeout --kill-after 1 10 setpriv --reuid 65534 --regid 65534 --clear-groups \
-                unshare --user --map-root-user --mount --propagation private "$runtime" --root "$dir/state" "$@"
-        )
-    }
+    oci() { rootless "$runtime" --root "$dir/state" "$@"; }
     capabilities='"CAP_KILL"'
     run
     if grep -q ended <<<"$said"; then
-        verdict "cgroups of a rootless container" "$(grep -E '^(MADE|WRITABLE)' <<<"$said")"
+        verdict "cgroups of a rootless container" "$(grep MADE <<<"$said")"
     else
         skipped "the rootless container doesn't run: $(head -n 1 <<<"$said" | cut -c1-150)"
     fi
-    unset -f oci && . "$here/bundle.sh"
+    find /sys/fs/cgroup/*/user -depth -type d -exec rmdir {} + 2>/dev/null
+}
+
+# A command as the root of a user namespace, who is an ordinary user outside.
+rootless() { # COMMAND ARGUMENT…
+    local fifo=$dir/mapped pid
+    rm -f "$fifo" && mkfifo -m 666 "$fifo"
+    (
+        for hierarchy in /sys/fs/cgroup/*/; do echo "$BASHPID" >"$hierarchy/user/cgroup.procs"; done
+        export XDG_RUNTIME_DIR=$dir HOME=$dir
+        exec timeout --kill-after 1 10 setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user \
+            sh -c 'echo $$ >"$0.pid"; read go <"$0"; exec unshare --mount --propagation private "$@"' "$fifo" "$@"
+    ) &
+    for try in {1..100}; do [ -s "$fifo.pid" ] && break; sleep 0.02; done
+    pid=$(cat "$fifo.pid") && rm "$fifo.pid"
+    printf '0 65534 1\n1 100000 65533\n' >"/proc/$pid/uid_map"
+    printf '0 65534 1\n1 100000 65533\n' >"/proc/$pid/gid_map"
+    echo go >"$fifo"
+    wait $!
 }
 
 # A directory of the host is the working directory, by way of a descriptor that the runtime has left open. The caller
@@ -380,7 +419,7 @@ cve_2025_52565() {
 # What the runtime writes into /proc ends up in another file.
 cve_2025_52881() {
     local i found='' ran=0 fake
-    local wishes='"oomScoreAdj":321,"apparmorProfile":"escape",' sysctl='"sysctl":{"net.ipv4.ip_forward":"1"},'
+    local wishes='"oomScoreAdj":321,' sysctl='"sysctl":{"net.ipv4.ip_forward":"1"},'
     for fake in sys/net/ipv4 sys/net self/attr; do
         fresh <<<'echo ended'
         fake_proc "$vol"
@@ -399,16 +438,15 @@ cve_2025_52881() {
     rm "$vol/fake/sys/net/ipv4/ip_forward" "$vol"/fake/{self,thread-self,1}/oom_score_adj
     echo untouched >"$vol/target"
     for fake in sys/net/ipv4/ip_forward {self,thread-self,1}/oom_score_adj; do ln -s /vol/target "$vol/fake/$fake"; done
-    mkdir "$vol/p"
-    rmdir "$rootfs/proc" && ln -s /vol/p "$rootfs/proc"
     mounts="$(bind "$vol" /vol),$proc_mount,$dev_mounts" more_linux=$sysctl more_process=$wishes
-    meanwhile "$programs/swap" "$vol/p" "$vol/fake"
-    for ((i = 0; i < tries / 2 && ${#found} == 0; i++)); do
+    ln -s /vol/fake "$rootfs/real"
+    meanwhile "$programs/swap" "$rootfs/proc" "$rootfs/real"
+    for ((i = 0; i < tries && ${#found} == 0; i++)); do
         run && ran=$((ran + 1))
         found=$(touched "$vol")
     done
     enough
-    verdict "what /proc leads to is exchanged for links ($ran of $i ran)" "$found"
+    verdict "/proc is exchanged for a link to links ($ran of $i ran)" "$found"
 }
 
 # /dev is a link to a directory of the host, in which files are removed and links made.
@@ -446,6 +484,7 @@ cve_2026_30892() {
     verdict "exec --user 1" "$(grep -q '^uid=1 ' <<<"$said" || echo "$said")"
     said=$(as 5:6)
     verdict "exec --user 5:6" "$(grep -q '^uid=5 gid=6' <<<"$said" || echo "$said")"
+    # 2^32 - 1 means "as it is" to the kernel, which is root until then.
     for given in nobody root '' ' ' : :1 1: -1 -1:-1 +0x 0x 1x 1:x 1:-1 x:1 4294967295 4294967296 4294967297 1:4294967296 1:4294967295 \
         18446744073709551616 99999999999999999999999 1:2:3 ' 0' '0 ' '1 :1' 1,1; do
         said=$(as "$given")
@@ -458,6 +497,13 @@ cve_2026_30892() {
     done
     verdict "exec --user with what is no user" "$found"
     end
+    fresh <<<'echo "uid=$(id -u) gid=$(id -g)"'
+    user='"uid":4294967295,"gid":1000'
+    run
+    verdict "a container as the user 4294967295" "$(grep -o 'uid=0' <<<"$said")"
+    user='"uid":1000,"gid":4294967295'
+    run
+    verdict "a container as the group 4294967295" "$(grep -o 'gid=0' <<<"$said")"
 }
 
 # The host's abstract Unix sockets are those of its network namespace.
@@ -469,8 +515,10 @@ cve_2020_15257() {
     run
     verdict "an abstract socket of the host" "$(grep CONNECTED <<<"$said"; grep -q ended <<<"$said" || echo "$said")"
     # To know that there is something to reach.
-    verdict "(the same without a network namespace reaches it)" "$(configure; sed -i 's/,{"type":"network"}//' "$bundle/config.json"
-        oci run --bundle "$bundle" shared 2>&1 </dev/null | grep -q CONNECTED || echo "it doesn't")"
+    configure
+    sed -i 's/,{"type":"network"}//' "$bundle/config.json"
+    said=$(oci run --bundle "$bundle" shared 2>&1 </dev/null)
+    verdict "(and without a network namespace it is reached)" "$(grep -q CONNECTED <<<"$said" || echo "it isn't: $said")"
     enough
 }
 
@@ -491,9 +539,9 @@ pry() {
             else
                 args="[\"/pry\",\"/bin/busybox\",\"$host/canary\",\"$secret\",\"$mode\"]"
             fi
+            [ $who = default ] || capabilities="$default_capabilities,\"CAP_SYS_PTRACE\",\"CAP_SYS_ADMIN\",\"CAP_DAC_READ_SEARCH\""
             if [ $who = tracing ]; then
                 more_namespaces=$user_namespace more_linux=$mappings
-                capabilities="$default_capabilities,\"CAP_SYS_PTRACE\",\"CAP_SYS_ADMIN\",\"CAP_DAC_READ_SEARCH\""
             fi
             start && until_said ready
             for ((i = 0; i < tries / 5; i++)); do
@@ -505,8 +553,19 @@ pry() {
             [ $mode != freeze ] || rmdir /sys/fs/cgroup/freezer/ice 2>/dev/null
         done
     done
+    # To know that there would have been something to find: a process without any care, and a container that may trace.
+    more_namespaces='' more_linux='' capabilities="$default_capabilities,\"CAP_SYS_PTRACE\",\"CAP_DAC_READ_SEARCH\""
+    args="[\"/pry\",\"/bin/busybox\",\"$host/canary\",\"$secret\",\"look\"]"
+    start && until_said ready
+    (cd "$host" && ESCAPE_SECRET=$secret nsenter --target "$(first_process)" --pid sleep 0.3 9<"$host")
+    for i in "another root" "root of" cwd "a descriptor" environment memory control; do
+        grep -q "FOUND.*$i" "$dir/stays" || echo "$i"
+    done >"$dir/missing"
+    verdict "(and of nsenter's everything is found)" "$(cat "$dir/missing")"
+    end
 }
 
 mkdir -p "$dir"
 cve=$(tr a-z_ A-Z- <<<"$3")
 "$3"
+exit 0

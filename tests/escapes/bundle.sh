@@ -5,6 +5,7 @@
 name=$1 runtime=$2
 tries=$ESCAPE_TRIES programs=$ESCAPE_PROGRAMS
 dir=$TMPDIR/escape secret=the-host-s-secret-$RANDOM$RANDOM
+bundle=$dir/bundle rootfs=$dir/bundle/rootfs host=$dir/host vol=$dir/vol
 box=0
 
 default_capabilities='"CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_FSETID","CAP_FOWNER","CAP_MKNOD","CAP_NET_RAW","CAP_SETGID","CAP_SETUID","CAP_SETFCAP","CAP_SETPCAP","CAP_NET_BIND_SERVICE","CAP_SYS_CHROOT","CAP_KILL","CAP_AUDIT_WRITE"'
@@ -16,12 +17,11 @@ mappings='"uidMappings":[{"containerID":0,"hostID":100000,"size":65536}],"gidMap
 # A root file system of busybox, in which /attack is what comes by stdin, and the host's files that are gone for.
 fresh() {
     rm -rf "$dir/bundle" "$dir/host" "$dir/vol"
-    bundle=$dir/bundle rootfs=$dir/bundle/rootfs host=$dir/host vol=$dir/vol
     mkdir -p "$rootfs"/{bin,dev,proc,sys,tmp,etc,vol} "$host" "$vol" "$dir/state"
     chmod 711 "$dir"
     local applet
     cp "$ESCAPE_BUSYBOX" "$rootfs/bin/busybox"
-    for applet in sh cat ls id true sleep stat mkdir mount umount grep readlink echo find unshare head tr; do
+    for applet in sh cat ls tty id true sleep stat mkdir mount umount grep readlink echo find unshare head tr; do
         ln -s busybox "$rootfs/bin/$applet"
     done
     echo "$secret" >"$host/canary"
@@ -55,6 +55,7 @@ run() {
     said=$(oci run --bundle "$bundle" "box$box" 2>&1 </dev/null)
     local status=$?
     [ $status = 0 ] || oci delete --force "box$box" >/dev/null 2>&1
+    [ -z "${ESCAPE_SHOW:-}" ] || sed 's/^/    /' <<<"$said" >&2
     return $status
 }
 
@@ -63,6 +64,8 @@ start() {
     configure
     oci run --detach --bundle "$bundle" stays >"$dir/stays" 2>&1 </dev/null
 }
+
+first_process() { oci state stays | grep -oE '"pid": ?[0-9]+' | grep -oE '[0-9]+'; }
 
 end() { oci delete --force stays >/dev/null 2>&1; }
 

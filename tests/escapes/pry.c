@@ -85,7 +85,9 @@ static void look_at_text(int pid) {
     fd = opened(pid, "maps", O_RDONLY);
     if (fd >= 0) {
         ssize_t length = read(fd, text, sizeof text);
-        if (length > 0 && !memmem(text, length, payload, strlen(payload))) tell(pid, "the memory's map");
+        /* In the middle of execve there is a stack alone. */
+        if (length > 0 && !memmem(text, length, payload, strlen(payload)) && is_payload(pid) != 1)
+            tell(pid, "the memory's map");
         close(fd);
     }
     fd = opened(pid, "mem", O_RDWR);
