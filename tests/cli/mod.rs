@@ -2,6 +2,7 @@
 
 mod compatibility;
 mod completion;
+mod escapes;
 mod examples;
 mod faults;
 mod files;
