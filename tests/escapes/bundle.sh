@@ -48,6 +48,8 @@ bind() { # SOURCE DESTINATION
 
 oci() { timeout --kill-after 1 10 "$runtime" --root "$dir/state" "$@"; }
 
+show() { [ -z "${ESCAPE_SHOW:-}" ] || sed 's/^/    /' <<<"$said" >&2; }
+
 # One container to its end; what it and its runtime print is in $said.
 run() {
     configure
@@ -55,7 +57,7 @@ run() {
     said=$(oci run --bundle "$bundle" "box$box" 2>&1 </dev/null)
     local status=$?
     [ $status = 0 ] || oci delete --force "box$box" >/dev/null 2>&1
-    [ -z "${ESCAPE_SHOW:-}" ] || sed 's/^/    /' <<<"$said" >&2
+    show
     return $status
 }
 
