@@ -262,7 +262,7 @@ cve_2022_36109() {
 
 # A rootless container without a cgroup namespace writes to its user's cgroups: the runtime is called in a user namespace,
 # by the root of that, who is 65534 outside.
-# Here: neither is affected: runc 1.1.5 is mended, and crun never was affected.
+# Here: neither is affected; runc 1.1.5 is the first that isn't. Cgroups of version 2 alone would be another test.
 cve_2023_25809() {
     local hierarchy file
     fresh <<<'for d in /sys/fs/cgroup/ /sys/fs/cgroup/*/ /sys/fs/cgroup/*/user/; do
