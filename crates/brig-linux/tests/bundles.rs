@@ -491,3 +491,45 @@ fn a_root_that_cant_be_written_has_no_new_containers() {
     assert!(place.runtime.delete("box", false).unwrap().is_empty());
     assert_eq!(place.left(), Vec::<String>::new());
 }
+
+#[test]
+fn a_damaged_record_is_in_nobody_s_way_and_can_be_removed() {
+    let Some(place) = place() else { return };
+    let _ = place.created("other");
+    for text in ["", "{", "[]", "{\"version\":1}", "null", "\0\0\0\0"] {
+        let made = place.created("box");
+        fs::write(place.entry("box", "state.json"), text).unwrap();
+        assert!(place.ids().contains(&"other".to_owned()), "{text:?}");
+        assert!(place.runtime.state("box").is_err(), "{text:?}");
+        assert!(place.runtime.delete("box", true).unwrap().is_empty(), "{text:?}");
+        assert_eq!(place.left(), ["other"], "{text:?}");
+        // It isn't known any more.
+        let _ = brig_linux::bundle::signal_process(made.process, libc::SIGKILL);
+    }
+}
+
+/// A deletion that was killed before its last step.
+#[test]
+fn a_container_without_its_spec_is_removed() {
+    let Some(place) = place() else { return };
+    for (text, force) in [(None, false), (None, true), (Some(""), true), (Some("{"), true)] {
+        let _ = place.created("box");
+        match text {
+            None => fs::remove_file(place.entry("box", "config.json")).unwrap(),
+            Some(text) => fs::write(place.entry("box", "config.json"), text).unwrap(),
+        }
+        assert!(place.runtime.delete("box", force).unwrap().is_empty(), "{text:?}");
+        assert_eq!(place.left(), Vec::<String>::new(), "{text:?}");
+    }
+}
+
+#[test]
+fn what_isnt_a_directory_isnt_a_container() {
+    let Some(place) = place() else { return };
+    let _ = place.created("box");
+    fs::write(place.root().join("file"), "").unwrap();
+    symlink("box", place.root().join("link")).unwrap();
+    assert_eq!(place.ids(), ["box"]);
+    fs::remove_file(place.root().join("file")).unwrap();
+    fs::remove_file(place.root().join("link")).unwrap();
+}
