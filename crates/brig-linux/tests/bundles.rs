@@ -411,7 +411,9 @@ fn what_a_killed_creator_leaves_is_removed() {
     for file in ["config.json", "state.json.123", "created"] {
         fs::write(place.entry("box", file), "{").unwrap();
     }
-    assert_eq!(place.ids(), ["other"]);
+    // It is shown, since it has to be seen to be removed.
+    assert_eq!(place.ids(), ["box", "other"]);
+    assert_eq!(place.runtime.list().unwrap()[0].status, Status::Creating);
     assert!(matches!(place.runtime.state("box"), Err(BundleError::NotFound { .. })));
     assert!(matches!(place.runtime.delete("box", false), Err(BundleError::NotFound { .. })));
     assert!(place.runtime.delete("box", true).unwrap().is_empty());
@@ -499,7 +501,8 @@ fn a_damaged_record_is_in_nobody_s_way_and_can_be_removed() {
     for text in ["", "{", "[]", "{\"version\":1}", "null", "\0\0\0\0"] {
         let made = place.created("box");
         fs::write(place.entry("box", "state.json"), text).unwrap();
-        assert!(place.ids().contains(&"other".to_owned()), "{text:?}");
+        assert_eq!(place.ids(), ["box", "other"], "{text:?}");
+        assert_eq!(place.runtime.list().unwrap()[0].status, Status::Stopped, "{text:?}");
         assert!(place.runtime.state("box").is_err(), "{text:?}");
         assert!(place.runtime.delete("box", true).unwrap().is_empty(), "{text:?}");
         assert_eq!(place.left(), ["other"], "{text:?}");
