@@ -304,6 +304,22 @@ fn reap(pidfd: &OwnedFd) {
     );
 }
 
+/// A look-up that is disturbed by renames is taken up again. Any rename on the machine disturbs it, also one in a container
+/// that does nothing else, so that it is given time.
+pub(crate) fn attempt<T>(mut open: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    const AT_ONCE: u32 = 64;
+    const IN_ALL: u32 = 4096;
+    const PAUSE: std::time::Duration = std::time::Duration::from_micros(100);
+    for number in 0..IN_ALL {
+        match open() {
+            Err(Errno::AGAIN | Errno::INTR) if number < AT_ONCE => {}
+            Err(Errno::AGAIN | Errno::INTR) => std::thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
 /// A descriptor that is closed on `execve`, for a path of the host.
 fn open_path(path: &std::path::Path) -> Result<OwnedFd, Failure> {
     use rustix::fs::{Mode, OFlags};

@@ -28,8 +28,6 @@ pub(super) const DEVPTS_MAGIC: rustix::fs::FsWord = 0x1cd1;
 pub(super) const PROC_MAGIC: rustix::fs::FsWord = 0x9fa0;
 /// As many as the kernel follows in one look-up.
 const MAX_SYMLINKS: u32 = 40;
-/// A look-up that is disturbed by renames elsewhere is taken up again.
-const MAX_ATTEMPTS: u32 = 64;
 
 /// Makes all mounts, in their order.
 pub(super) fn mount_all(entry: &mut Entry<'_>) -> Result<(), Failure> {
@@ -301,13 +299,7 @@ pub(super) fn open_strictly(root: BorrowedFd<'_>, path: impl AsRef<Path>) -> Res
 }
 
 fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
-    for _ in 0..MAX_ATTEMPTS {
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), how) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
-    Err(Errno::AGAIN)
+    super::attempt(|| rustix::fs::openat2(root, path, flags, Mode::empty(), how))
 }
 
 /// Opens a path of the container, and makes it when it is missing: directories, and in the end a directory or an empty

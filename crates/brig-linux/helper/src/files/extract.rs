@@ -19,12 +19,11 @@ use rustix::io::Errno;
 use super::node::Node;
 use super::tar::{self, Entry, Reader};
 use super::{Result, failed, lookup, problem};
+use crate::enter::attempt;
 use crate::enter::place::Tree;
 
 /// What directories have that the tar has no entry for.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
-/// A look-up that is disturbed by renames elsewhere is taken up again.
-const MAX_ATTEMPTS: usize = 64;
 /// The set-id bits and attributes that make a program more than its caller are their owner's to give.
 const PLAIN_MODE: u32 = 0o1777;
 
@@ -320,16 +319,6 @@ fn times(entry: &Entry) -> Timestamps {
     let (tv_sec, nanoseconds) = entry.mtime;
     let time = Timespec { tv_sec, tv_nsec: nanoseconds.into() };
     Timestamps { last_access: time, last_modification: time }
-}
-
-fn attempt<T>(mut open: impl FnMut() -> std::result::Result<T, Errno>) -> std::result::Result<T, Errno> {
-    for _ in 0..MAX_ATTEMPTS {
-        match open() {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
-    Err(Errno::AGAIN)
 }
 
 fn fill(mut file: &File, entry: &Entry, data: &mut Reader<impl Read>) -> io::Result<()> {
