@@ -567,7 +567,7 @@ pry() {
             if [ $mode = freeze ]; then
                 [ -e /sys/fs/cgroup/freezer/cgroup.procs ] && [ $who = default ] || continue
                 mkdir -p /sys/fs/cgroup/freezer/ice
-                : >"$rootfs/freezer" && rm "$rootfs/freezer" && mkdir "$rootfs/freezer"
+                mkdir "$rootfs/freezer"
                 mounts="$mounts,$(bind /sys/fs/cgroup/freezer/ice /freezer)"
                 args="[\"/pry\",\"/bin/busybox\",\"$host/canary\",\"$secret\",\"/freezer\"]"
             else
@@ -584,7 +584,7 @@ pry() {
             met=$(grep -c '^met' "$dir/stays")
             verdict "$mode, with $who capabilities ($met of $i met)" "$(grep -q ready "$dir/stays" || cat "$dir/stays"; grep FOUND "$dir/stays" | sed 's/ of [0-9]*$//' | sort | uniq -c)"
             end
-            [ $mode != freeze ] || rmdir /sys/fs/cgroup/freezer/ice 2>/dev/null
+            [ $mode != freeze ] || { echo THAWED >/sys/fs/cgroup/freezer/ice/freezer.state; sleep 0.1; rmdir /sys/fs/cgroup/freezer/ice; }
         done
     done
     # To know that there would have been something to find: a process without any care, and a container that may trace.
