@@ -38,7 +38,7 @@ cve_2019_5736() {
         done
     done
     sleep 2.5
-    verdict "a process of the container writes to what exec runs" "$(grep -E '^(WROTE|BUSY)' "$dir/stays" | sort -u)"
+    verdict "a process of the container writes to what exec runs ($(grep -c '^opened' "$dir/stays") opened)" "$(grep -E '^(WROTE|BUSY)' "$dir/stays" | sort -u)"
     # To know that there would have been something to see.
     cp "$(command -v nsenter)" "$dir/copy/careless"
     for ((i = 0; i < 200; i++)); do
@@ -178,9 +178,9 @@ cve_2024_45310() {
 # Here: neither is affected, as the kernel has been mended (Linux 5.17).
 cve_2022_0492() {
     local attack='
-        mkdir -p /tmp/cg
         for h in cpu cpuacct cpuset memory devices freezer blkio pids none,name=systemd; do
             mount -t cgroup -o $h cgroup /tmp/cg 2>/dev/null || continue
+            echo "mounted $h"
             for f in /tmp/cg/release_agent /tmp/cg/*/release_agent; do
                 [ ! -e $f ] || { agent=$(cat $f) && echo "$agent" 2>/dev/null >$f && echo "WROTE $h"; }
             done
@@ -195,11 +195,13 @@ cve_2022_0492() {
     [ -n "$(ls -d /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/*/cgroup.procs 2>/dev/null)" ] || { skipped "no version 1 here"; return; }
     local cgroup='{"destination":"/sys","type":"sysfs","source":"sysfs","options":["ro"]},{"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["nosuid","noexec","nodev","relatime","ro"]}'
     fresh <<<"$attack"
+    mkdir "$rootfs/tmp/cg"
     more_namespaces="$user_namespace{\"type\":\"cgroup\"}," more_linux=$mappings
     capabilities="$default_capabilities,\"CAP_SYS_ADMIN\""
     run
-    verdict "release_agent, with every capability in a user namespace" "$(grep -E '^(WROTE|MADE)' <<<"$said"; grep -q ended <<<"$said" || echo "$said")"
+    verdict "release_agent, with every capability in a user namespace ($(grep -c mounted <<<"$said") mounted)" "$(grep -E '^(WROTE|MADE)' <<<"$said"; grep -q ended <<<"$said" || echo "$said")"
     fresh <<<"$attack"
+    mkdir "$rootfs/tmp/cg"
     more_namespaces='{"type":"cgroup"},' mounts="$mounts,$cgroup"
     run
     verdict "release_agent of read-only cgroups, with docker's capabilities" "$(grep -E '^(WROTE|MADE)' <<<"$said"; grep -q ended <<<"$said" || echo "$said")"
@@ -300,8 +302,8 @@ rootless() { # COMMAND ARGUMENT…
     ) &
     for try in {1..100}; do [ -s "$fifo.pid" ] && break; sleep 0.02; done
     pid=$(cat "$fifo.pid") && rm "$fifo.pid"
-    printf '0 65534 1\n1 100000 65533\n' >"/proc/$pid/uid_map"
-    printf '0 65534 1\n1 100000 65533\n' >"/proc/$pid/gid_map"
+    echo 0 65534 1 >"/proc/$pid/uid_map"
+    echo 0 65534 1 >"/proc/$pid/gid_map"
     echo go >"$fifo"
     wait $!
 }
