@@ -68,7 +68,7 @@ fake_proc() { # DIRECTORY
 touched() { find "$1" -type f ! -path '*/masked' -exec grep -L untouched {} + 2>/dev/null | sed 's/$/ was written/'; }
 
 # A volume is mounted over /proc, and the profile is asked for in a file of the volume.
-# Here: both refuse the mount.
+# Here: runc refuses the mount; crun allows it, and writes to the real /proc. What a security module would say is not tried.
 cve_2019_16884() {
     local wish
     for wish in '"apparmorProfile":"escape",' '"selinuxLabel":"system_u:system_r:escape_t:s0",' '"oomScoreAdj":321,'; do
