@@ -31,13 +31,21 @@ pub(crate) fn try_namespaces(flags: u64) -> io::Result<()> {
     check(unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) }.into()).map(drop)
 }
 
-/// Another descriptor, from `floor` up, for what this process has as `number`, closed when a program is executed.
-pub(crate) fn duplicate(number: c_int, floor: c_int) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl with F_DUPFD_CLOEXEC touches no memory, refuses a number that is no descriptor, and returns a new
-    // one that nobody owns.
+/// Another descriptor, from `floor` up, for what this process was given as `number`, closed when a program is executed.
+/// Nothing for what it wasn't given: what it has opened itself closes when a program is executed.
+pub(crate) fn duplicate_given(number: c_int, floor: c_int) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: fcntl with F_GETFD touches no memory, and refuses a number that is no descriptor; with F_DUPFD_CLOEXEC it
+    // returns a new one that nobody owns.
     unsafe {
+        let flags = match check(libc::fcntl(number, libc::F_GETFD).into()) {
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(None),
+            flags => flags?,
+        };
+        if flags & c_long::from(libc::FD_CLOEXEC) != 0 {
+            return Ok(None);
+        }
         let new = check(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, floor).into())?;
-        Ok(OwnedFd::from_raw_fd(c_int::try_from(new).map_err(io::Error::other)?))
+        Ok(Some(OwnedFd::from_raw_fd(c_int::try_from(new).map_err(io::Error::other)?)))
     }
 }
 

@@ -171,13 +171,11 @@ pub(super) fn preserved(count: u32) -> Result<Preserved, BundleError> {
     let end = i32::try_from(count).unwrap_or_default() + 3;
     for number in 3..end {
         // Above them all: a copy must not fill a hole among them.
-        match crate::sys::duplicate(number, end) {
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
-            copy => {
-                let path = Path::new("/proc/self/fd").join(number.to_string());
-                preserved.copies.push(copy.map_err(BundleError::io("keep", &path))?);
-                preserved.numbers.push(number);
-            }
+        let path = || Path::new("/proc/self/fd").join(number.to_string());
+        let copy = crate::sys::duplicate_given(number, end);
+        if let Some(copy) = copy.map_err(|source| BundleError::io("keep", &path())(source))? {
+            preserved.copies.push(copy);
+            preserved.numbers.push(number);
         }
     }
     Ok(preserved)
