@@ -9,7 +9,7 @@ use brig_linux::{HostOptions, RootFs, plan_linux};
 use brig_runtime::plan::PayloadPlan;
 use serde_json::{Value, json};
 
-use super::support::{Machine, has_program, machine, script_options};
+use super::support::{Machine, has_program, machine, script_options, with_time_namespaces};
 
 /// The first id of the user namespaces here.
 const FIRST: u32 = 100_000;
@@ -125,7 +125,7 @@ fn a_user_namespace_is_entered_with_others_in_any_order() {
 
 #[test]
 fn new_namespaces_belong_to_the_user_namespace_that_is_entered() {
-    let Some(machine) = machine() else { return };
+    let Some(machine) = with_time_namespaces() else { return };
     let Some(holder) = Holder::user(&[]) else { return };
     let mut all: Vec<Value> =
         ["mount", "pid", "network", "ipc", "uts", "cgroup", "time"].map(|typ| json!({ "type": typ })).into();
@@ -148,7 +148,7 @@ fn new_namespaces_belong_to_the_user_namespace_that_is_entered() {
 
 #[test]
 fn the_clocks_of_a_new_user_namespace_are_set() {
-    let Some(machine) = machine() else { return };
+    let Some(machine) = with_time_namespaces() else { return };
     let all = ["mount", "pid", "ipc", "uts", "network", "user", "time"].map(|typ| json!({ "type": typ }));
     let mut json = spec(&machine, "cat /proc/uptime", Vec::from(all).into());
     let ids = json!([{ "containerID": 0, "hostID": FIRST, "size": 65536 }]);
