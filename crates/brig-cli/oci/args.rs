@@ -36,8 +36,8 @@ pub(super) struct Globals {
     /// How they are written there
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(super) log_format: LogFormat,
-    /// Print more about errors
-    #[arg(long, global = true)]
+    /// Accepted: errors are told whole without it
+    #[arg(long, global = true, hide = true)]
     pub(super) debug: bool,
     /// A cgroupsPath is `slice:prefix:name` (which is seen without this flag)
     #[arg(long, global = true)]

@@ -8,6 +8,7 @@ use brig_engine::bundle::{BundleError, ContainerState};
 
 /// The name of a user, from this host's list; a number that nobody has, as runc writes it.
 fn user_name(uid: &str) -> String {
+    // Without a list nobody has a name.
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -56,7 +57,7 @@ fn table(rows: &[[String; 6]]) -> String {
 }
 
 /// The lines of ps(1) that are about these processes, under its header.
-pub(super) fn ps(pids: &[i32], options: &[String]) -> Result<String, BundleError> {
+pub(super) fn ps(pids: &[u32], options: &[String]) -> Result<String, BundleError> {
     let default = ["-ef".to_owned()];
     let options = if options.is_empty() { &default } else { options };
     let path = Path::new("ps");

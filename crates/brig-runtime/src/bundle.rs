@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{PLAN_VERSION, PayloadPlan};
+use crate::plan::{self, PLAN_VERSION, PayloadPlan};
 use crate::protocol::StepError;
 use crate::record::ProcessId;
 
@@ -59,19 +59,12 @@ pub struct BundleRequest {
 impl BundleRequest {
     /// The bytes for the helper.
     pub fn encode(&self) -> io::Result<Vec<u8>> {
-        postcard::to_stdvec(self).map_err(io::Error::other)
+        plan::encode(self)
     }
 
     /// Reads what [`BundleRequest::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> io::Result<Self> {
-        let invalid = |error: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(invalid)?;
-        if version != PLAN_VERSION {
-            let wrong =
-                format!("the helper reads requests of version {PLAN_VERSION}, and this one has {version}");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
-        }
-        postcard::from_bytes(bytes).map_err(invalid)
+        plan::decode(bytes, PLAN_VERSION)
     }
 }
 

@@ -20,22 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How deep a payload's own cgroups are followed; the kernel's default is far below.
 const MAX_DEPTH: usize = 64;
 
-/// The processes in these cgroups and below, each once, sorted.
-///
-/// # Errors
-/// A directory that is there isn't a cgroup, or can't be read.
-pub fn pids(paths: &[PathBuf]) -> io::Result<Vec<i32>> {
-    let mut pids = Vec::new();
-    for path in paths {
-        for dir in tree(path)? {
-            pids.extend(members(&dir)?);
-        }
-    }
-    pids.sort_unstable();
-    pids.dedup();
-    Ok(pids)
-}
-
 /// The file that freezes, what is written to it, the file that says how it is, and the line that it says then.
 type Freezer = (PathBuf, &'static str, PathBuf, &'static str);
 
@@ -81,8 +65,28 @@ pub fn is_frozen(plan: &CgroupPlan) -> io::Result<bool> {
     }
 }
 
+/// How often the kernel's OOM killer has ended a process of a container. A memory cgroup that isn't there has had none: on
+/// v2 without a limit of its own it may be there all the same, in the way of somebody else's.
+///
+/// # Errors
+/// It is there and can't be read.
+pub fn oom_kills(plan: &CgroupPlan) -> io::Result<u64> {
+    let legacy = plan.legacy.iter().find(|dir| dir.controller == "memory");
+    let path = match (legacy, &plan.unified) {
+        (Some(dir), _) => dir.path().join("memory.oom_control"),
+        (None, Some(dir)) => dir.path().join("memory.events"),
+        (None, None) => return Ok(0),
+    };
+    let text = match fs::read_to_string(path) {
+        Err(error) if is_gone(&error) => return Ok(0),
+        text => text?,
+    };
+    // Kernels before 4.13 don't count.
+    Ok(text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0))
+}
+
 /// Whether a file of a cgroup can't be read because that was removed, or is being removed meanwhile.
-pub fn is_gone(error: &io::Error) -> bool {
+fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ENODEV as i32)
 }
 

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::{IdMaps, MountPlan, RootFs};
+use crate::plan;
 use crate::record::ProcessId;
 
 /// The version of the encoding; helper and library must have the same.
@@ -232,16 +233,12 @@ impl ChangeKind {
 impl FilesPlan {
     /// The bytes for the helper.
     pub fn encode(&self) -> io::Result<Vec<u8>> {
-        postcard::to_stdvec(self).map_err(io::Error::other)
+        plan::encode(self)
     }
 
     /// Reads what [`FilesPlan::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> io::Result<Self> {
-        let invalid = |error: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, error);
-        match postcard::take_from_bytes::<u32>(bytes).map_err(invalid)? {
-            (FILES_VERSION, _) => postcard::from_bytes(bytes).map_err(invalid),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a plan of another version")),
-        }
+        plan::decode(bytes, FILES_VERSION)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whole messages with descriptors beside them, over a pair of sockets: how a helper talks with the process that it makes,
 //! and with the one that has started it.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -29,19 +29,19 @@ pub struct Packet {
 ///
 /// # Errors
 /// Those of `socketpair(2)`.
-pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Sends a message.
 ///
 /// # Errors
 /// Those of `sendmsg(2)`: `EPIPE` when the other side has gone.
-pub fn send(to: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+pub fn send(to: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(fds.len()))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(Errno::MSGSIZE);
+        return Err(Errno::MSGSIZE.into());
     }
     rustix::io::retry_on_intr(|| sendmsg(&to, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL))?;
     Ok(())
@@ -51,7 +51,7 @@ pub fn send(to: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), E
 ///
 /// # Errors
 /// Those of `recvmsg(2)`.
-pub fn receive(from: impl AsFd, fds: usize) -> Result<Packet, Errno> {
+pub fn receive(from: impl AsFd, fds: usize) -> io::Result<Packet> {
     let mut bytes = vec![0; MAX_PACKET];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(fds.max(1)))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -62,7 +62,7 @@ pub fn receive(from: impl AsFd, fds: usize) -> Result<Packet, Errno> {
         Ok(received) => received.bytes,
         // A process that died with unread data in its end.
         Err(Errno::CONNRESET) => 0,
-        Err(errno) => return Err(errno),
+        Err(errno) => return Err(errno.into()),
     };
     let mut fds = Vec::new();
     for message in control.drain() {
@@ -104,6 +104,6 @@ mod tests {
     fn who_has_gone_is_told_by_an_error() {
         let (ours, theirs) = pair().unwrap();
         drop(theirs);
-        assert_eq!(send(&ours, b"x", &[]).unwrap_err(), Errno::PIPE);
+        assert_eq!(send(&ours, b"x", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

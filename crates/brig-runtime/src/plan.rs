@@ -9,6 +9,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::health::HealthCheck;
@@ -142,19 +143,27 @@ pub enum LogPlan {
 impl Plan {
     /// The bytes for the helper.
     pub fn encode(&self) -> io::Result<Vec<u8>> {
-        postcard::to_stdvec(self).map_err(io::Error::other)
+        encode(self)
     }
 
     /// Reads what [`Plan::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> io::Result<Self> {
-        let invalid = |error: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(invalid)?;
-        if version != PLAN_VERSION {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("the helper reads plans of version {PLAN_VERSION}, and this one has {version}"),
-            ));
-        }
-        postcard::from_bytes(bytes).map_err(invalid)
+        decode(bytes, PLAN_VERSION)
     }
+}
+
+/// A message for the helper, whose first field is its version.
+pub(crate) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    postcard::to_stdvec(message).map_err(io::Error::other)
+}
+
+/// Reads a message of this version.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], version: u32) -> io::Result<T> {
+    let invalid = |error: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let (found, _) = postcard::take_from_bytes::<u32>(bytes).map_err(invalid)?;
+    if found != version {
+        let wrong = format!("the helper reads plans of version {version}, and this one has {found}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+    }
+    postcard::from_bytes(bytes).map_err(invalid)
 }

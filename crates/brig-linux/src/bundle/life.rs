@@ -164,7 +164,7 @@ fn remove_cgroup(path: &Path) -> Result<(), BundleError> {
 
 /// Tells the process that waits at a socket to go on, and waits until it is the program.
 fn go(path: &Path) -> Result<(), BundleError> {
-    let failed = |errno: Errno| BundleError::io("reach the container at", path)(errno.into());
+    let failed = |error: io::Error| BundleError::io("reach the container at", path)(error);
     let connection = connection(path).map_err(failed)?;
     packets::send(&connection, GO, &[]).map_err(failed)?;
     match packets::receive(&connection, 0).map_err(failed)?.bytes.as_slice() {
@@ -196,8 +196,11 @@ impl Entry {
     /// A frozen process of v1 dies when it is thawed.
     fn let_die(&self, signal: i32) -> Result<(), BundleError> {
         let cgroups = &self.record.cgroups;
-        let frozen = signal == libc::SIGKILL && brig_runtime::cgroup::is_frozen(cgroups).unwrap_or(false);
-        let thawed = if frozen { brig_runtime::cgroup::freeze(cgroups, false) } else { Ok(()) };
+        if signal != libc::SIGKILL {
+            return Ok(());
+        }
+        let thawed = brig_runtime::cgroup::is_frozen(cgroups)
+            .and_then(|frozen| if frozen { brig_runtime::cgroup::freeze(cgroups, false) } else { Ok(()) });
         match thawed {
             // It has gone with the container.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -226,7 +229,8 @@ impl Entry {
     fn signal_all(&self, signal: i32) -> Result<(), BundleError> {
         let pids = self.pids()?;
         for pid in pids {
-            if let Ok(process) = ProcessId::of(pid) {
+            // One that can't be found has ended meanwhile.
+            if let Ok(process) = ProcessId::of(pid.cast_signed()) {
                 match signal_process(process, signal) {
                     Ok(()) | Err(BundleError::NotRunning) => {}
                     Err(error) => return Err(error),
@@ -238,7 +242,7 @@ impl Entry {
 }
 
 /// By way of its directory, since a socket's address is short.
-fn connection(path: &Path) -> Result<OwnedFd, Errno> {
+fn connection(path: &Path) -> io::Result<OwnedFd> {
     let (directory, name) = path.parent().zip(path.file_name()).ok_or(Errno::INVAL)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;

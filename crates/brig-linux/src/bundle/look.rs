@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Entry;
 use super::{BundleError, OCI_VERSION, PROGRAMS, Runtime};
-use crate::stats::{CgroupStats, cgroup_stats};
+use crate::stats::{CgroupStats, cgroup_pids, cgroup_stats};
 
 /// What a container does (runtime specification, State; `paused` is runc's).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ impl Runtime {
     ///
     /// # Errors
     /// [`BundleError::NotFound`]; its cgroups can't be read.
-    pub fn pids(&self, id: &str) -> Result<Vec<i32>, BundleError> {
+    pub fn pids(&self, id: &str) -> Result<Vec<u32>, BundleError> {
         self.find(id)?.pids()
     }
 
@@ -149,20 +149,8 @@ impl Runtime {
     /// # Errors
     /// [`BundleError::NotFound`]; its cgroup can't be read.
     pub fn oom_kills(&self, id: &str) -> Result<u64, BundleError> {
-        let cgroups = self.find(id)?.record.cgroups;
-        let legacy = cgroups.legacy.iter().find(|dir| dir.controller == "memory");
-        let path = match (legacy, &cgroups.unified) {
-            (Some(dir), _) => dir.path().join("memory.oom_control"),
-            (None, Some(dir)) => dir.path().join("memory.events"),
-            (None, None) => return Ok(0),
-        };
-        let text = match fs::read_to_string(&path) {
-            // Gone with the container, or without that controller.
-            Err(error) if brig_runtime::cgroup::is_gone(&error) => return Ok(0),
-            text => text.map_err(BundleError::io("read", &path))?,
-        };
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
-        Ok(count.unwrap_or(0))
+        let kills = brig_runtime::cgroup::oom_kills(&self.find(id)?.record.cgroups);
+        kills.map_err(|source| BundleError::Cgroup { what: "read", source })
     }
 }
 
@@ -188,19 +176,18 @@ impl Entry {
     }
 
     /// Those in its cgroups; without any, those in its first process's pid namespace.
-    pub(super) fn pids(&self) -> Result<Vec<i32>, BundleError> {
+    pub(super) fn pids(&self) -> Result<Vec<u32>, BundleError> {
         let cgroups = self.record.cgroups.directories();
         if !cgroups.is_empty() {
-            let pids = brig_runtime::cgroup::pids(&cgroups);
-            return pids.map_err(|source| BundleError::Cgroup { what: "read", source });
+            return Ok(cgroup_pids(&cgroups)?);
         }
         let Some(init) = self.record.init.filter(|init| init.exists()) else { return Ok(Vec::new()) };
-        same_namespace(init.pid)
+        same_namespace(init.pid.unsigned_abs())
     }
 }
 
-fn same_namespace(init: i32) -> Result<Vec<i32>, BundleError> {
-    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid"));
+fn same_namespace(init: u32) -> Result<Vec<u32>, BundleError> {
+    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid"));
     let Ok(wanted) = namespace(init) else { return Ok(vec![init]) };
     // In the host's own there would be everybody.
     if fs::read_link("/proc/self/ns/pid").is_ok_and(|own| own == wanted) {

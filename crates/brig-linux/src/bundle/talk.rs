@@ -63,8 +63,7 @@ pub(super) struct Maker {
 impl Maker {
     /// Starts the helper, which gets ready while its caller finds out what it is to do.
     pub(super) fn start(helper: &Helper) -> Result<Self, BundleError> {
-        let (control, theirs) =
-            packets::pair().map_err(|errno| HelperError::seal("make a pair of sockets")(errno.into()))?;
+        let (control, theirs) = packets::pair().map_err(HelperError::seal("make a pair of sockets"))?;
         let mut command = helper.command();
         command.arg(BUNDLE_ARGUMENT).stdin(Stdio::null()).stdout(theirs).stderr(Stdio::null());
         Ok(Self { child: start(command)?, control })
@@ -116,7 +115,7 @@ impl Maker {
 
     fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), BundleError> {
         let sent = packets::send(&self.control, bytes, fds);
-        sent.map_err(|errno| BundleError::Helpless { source: errno.into() })
+        sent.map_err(|source| BundleError::Helpless { source })
     }
 }
 
@@ -131,7 +130,7 @@ impl Drop for Maker {
 
 fn hear(control: &OwnedFd) -> Result<(BundleMessage, Option<OwnedFd>), BundleError> {
     let source = |source: io::Error| BundleError::Helpless { source };
-    let packet = packets::receive(control, 1).map_err(|errno| source(errno.into()))?;
+    let packet = packets::receive(control, 1).map_err(source)?;
     if packet.bytes.is_empty() {
         return Err(helpless(io::ErrorKind::UnexpectedEof));
     }
@@ -148,7 +147,7 @@ pub(super) fn helpless(kind: io::ErrorKind) -> BundleError {
 pub(super) fn send_console(socket: &Path, master: &OwnedFd) -> Result<(), BundleError> {
     let failed = BundleError::io("send the terminal to", socket);
     let sent = UnixStream::connect(socket)
-        .and_then(|stream| Ok(packets::send(&stream, b"/dev/ptmx", &[master.as_fd()])?));
+        .and_then(|stream| packets::send(&stream, b"/dev/ptmx", &[master.as_fd()]));
     sent.map_err(failed)
 }
 

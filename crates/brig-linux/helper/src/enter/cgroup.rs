@@ -3,6 +3,7 @@
 //! On v2 the process is born in its cgroup (`CLONE_INTO_CGROUP`), which costs nothing; on v1 it writes itself into
 //! each, so only those hierarchies are used that something was asked of.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -187,42 +188,11 @@ fn make_room(parent: BorrowedFd<'_>) -> Result<(), Failure> {
 
 /// Freezes or thaws, and waits until it has happened.
 pub(super) fn freeze(plan: &CgroupPlan, frozen: bool) -> Result<(), Failure> {
-    let (dir, file, value, state, wanted) =
-        match (&plan.unified, plan.legacy.iter().find(|dir| dir.controller == "freezer")) {
-            (Some(dir), _) if frozen => (dir, "cgroup.freeze", "1", "cgroup.events", "frozen 1"),
-            (Some(dir), _) => (dir, "cgroup.freeze", "0", "cgroup.events", "frozen 0"),
-            (None, Some(dir)) if frozen => (dir, "freezer.state", "FROZEN", "freezer.state", "FROZEN"),
-            (None, Some(dir)) => (dir, "freezer.state", "THAWED", "freezer.state", "THAWED"),
-            (None, None) => return Err(Errno::OPNOTSUPP.into()),
-        };
-    let path = dir.path();
-    let end = Instant::now() + PATIENCE;
-    loop {
-        // v1 may need to be told again when processes are born meanwhile; on v2 saying it again changes nothing.
-        std::fs::write(path.join(file), value).on(path.join(file))?;
-        let now = std::fs::read_to_string(path.join(state)).on(path.join(state))?;
-        if now.lines().any(|line| line == wanted) {
-            return Ok(());
-        }
-        if Instant::now() > end {
-            return Err(Errno::TIMEDOUT).on(path);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Whether the OOM killer has been at work in the container's memory cgroup.
-pub(super) fn oom_killed(plan: &CgroupPlan) -> Result<bool, Failure> {
-    let legacy = plan.legacy.iter().find(|dir| dir.controller == "memory");
-    let path = match (legacy, &plan.unified) {
-        (Some(dir), _) => dir.path().join("memory.oom_control"),
-        // Without a limit of its own it may have been in the way of somebody else's.
-        (None, Some(dir)) if dir.path().join("memory.events").exists() => dir.path().join("memory.events"),
-        _ => return Ok(false),
-    };
-    let text = std::fs::read_to_string(&path).on(&path)?;
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    Ok(count.is_some_and(|count| count != "0"))
+    brig_runtime::cgroup::freeze(plan, frozen).map_err(|error| match error.kind() {
+        ErrorKind::Unsupported => Errno::OPNOTSUPP.into(),
+        ErrorKind::TimedOut => Errno::TIMEDOUT.into(),
+        _ => error.into(),
+    })
 }
 
 /// Kills what is left, and removes the directories.

@@ -50,8 +50,8 @@ pub(super) struct Entry<'a> {
     pub(super) clocks: Option<File>,
 }
 
-/// Everything from the clone to the program.
-pub(super) const STEPS: &[Step] = &[
+/// Everything from the clone to the program, but for [`FINISH`].
+const STEPS: &[Step] = &[
     // First, so that nothing that goes wrong with the supervisor later leaves this process behind.
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("start a session", start_session),
@@ -96,6 +96,32 @@ pub(super) const STEPS: &[Step] = &[
     ("change the root", rootfs::pivot),
     // From here on paths are the container's.
     ("make the landlock domain", landlock::make),
+];
+
+/// The same in a mount namespace that exists: nothing is mounted, and the root is what is there.
+const STEPS_IN_MOUNTS: &[Step] = &[
+    ("follow the supervisor into death", identity::die_with_supervisor),
+    ("start a session", start_session),
+    ("set the OOM score", identity::oom_score),
+    ("open the clocks", scheduling::open_own_clocks),
+    ("map ids", identity::map_ids),
+    // While the host's files are in sight.
+    ("open the program", program::open_host_program),
+    ("make the time namespace", scheduling::make_time_namespace),
+    ("enter namespaces", join::join_namespaces),
+    ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
+    ("make the cgroup namespace", make_cgroup_namespace),
+    ("take network devices", take_network_devices),
+    ("bring up the loopback interface", loopback),
+    ("set the host name", hostname),
+    ("open the root file system", join::open_root),
+    ("make the terminal", streams::make_exec_terminal),
+    ("set the kernel parameter", masks::set_sysctls),
+    ("run hooks", release::run_hooks),
+];
+
+/// From its place in the container to the program: the end of all of them, and of other programs in the container.
+pub(super) const FINISH: &[Step] = &[
     ("set up the standard streams", streams::place),
     // While it may mount a `/proc` of its own. It concerns the next program that is executed.
     ("ask the security module", labels::ask),
@@ -127,59 +153,19 @@ pub(super) const STEPS: &[Step] = &[
     ("execute", program::execute),
 ];
 
-/// The same in a mount namespace that exists: nothing is mounted, and the root is what is there.
-pub(super) const STEPS_IN_MOUNTS: &[Step] = &[
-    ("follow the supervisor into death", identity::die_with_supervisor),
-    ("start a session", start_session),
-    ("set the OOM score", identity::oom_score),
-    ("open the clocks", scheduling::open_own_clocks),
-    ("map ids", identity::map_ids),
-    // While the host's files are in sight.
-    ("open the program", program::open_host_program),
-    ("make the time namespace", scheduling::make_time_namespace),
-    ("enter namespaces", join::join_namespaces),
-    ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
-    ("make the cgroup namespace", make_cgroup_namespace),
-    ("take network devices", take_network_devices),
-    ("bring up the loopback interface", loopback),
-    ("set the host name", hostname),
-    ("open the root file system", join::open_root),
-    ("make the terminal", streams::make_exec_terminal),
-    ("set the kernel parameter", masks::set_sysctls),
-    ("run hooks", release::run_hooks),
-    ("set up the standard streams", streams::place),
-    ("ask the security module", labels::ask),
-    ("close descriptors", streams::close_others),
-    ("set a resource limit", identity::rlimits),
-    ("schedule", scheduling::schedule),
-    ("change to the working directory", program::change_directory),
-    ("drop capabilities", identity::drop_bounding),
-    ("become the user", identity::become_user),
-    ("follow the supervisor into death", identity::die_with_supervisor),
-    ("execute", program::find),
-    ("load the seccomp filter", release::be_guarded),
-    ("be released", release::be_released),
-    ("run hooks", release::run_start_hooks),
-    ("forbid new privileges", |entry| release::unless_guarded(entry, identity::no_new_privileges)),
-    ("set capabilities", |entry| release::unless_guarded(entry, identity::set_capabilities_early)),
-    ("load the seccomp filter", |entry| release::unless_guarded(entry, identity::load_seccomp)),
-    ("set capabilities", |entry| release::unless_guarded(entry, identity::set_capabilities_late)),
-    ("execute", program::execute),
-];
-
-/// The steps of a plan.
-pub(super) fn steps(plan: &PayloadPlan) -> &'static [Step] {
+/// The steps of a plan's payload.
+pub(super) fn steps(plan: &PayloadPlan) -> [&'static [Step]; 2] {
     if plan.in_place {
-        STEPS_IN_PLACE
+        [STEPS_IN_PLACE, &[]]
     } else if join::joins_mounts(plan) {
-        STEPS_IN_MOUNTS
+        [STEPS_IN_MOUNTS, FINISH]
     } else {
-        STEPS
+        [STEPS, FINISH]
     }
 }
 
 /// The same for an engine process that stays where it is: no mounts, no other root, no other user.
-pub(super) const STEPS_IN_PLACE: &[Step] = &[
+const STEPS_IN_PLACE: &[Step] = &[
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("start a session", start_session),
     ("enter the cgroup", |entry| cgroup::join(&entry.cgroups)),
@@ -237,8 +223,8 @@ impl<'a> Entry<'a> {
 }
 
 /// Takes the steps. The last one doesn't return but to say why it failed.
-pub(super) fn become_payload(mut entry: Entry<'_>, steps: &[Step]) -> ! {
-    for (name, step) in steps {
+pub(super) fn become_payload(mut entry: Entry<'_>, steps: [&[Step]; 2]) -> ! {
+    for (name, step) in steps.into_iter().flatten() {
         if let Err(failure) = step(&mut entry) {
             // Without a supervisor that hears it, there is nobody to tell.
             let _ = wire::send_failure(entry.wire.as_fd(), &failure.named(name));

@@ -6,18 +6,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use brig_runtime::hooks::Hooks;
 use brig_runtime::plan::{PayloadPlan, Plan, ProcessPlan, RootFs, UserPlan};
 use brig_runtime::protocol::{ExecRequest, StepError};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::child::{Entry, Step as Action, become_payload, start_session};
+use super::child::{Entry, FINISH, Step as Action, become_payload, start_session};
 use super::desk::Desk;
 use super::failure::{Failure, On, Step};
 use super::sys::Cloned;
 use super::{
-    ChildIo, Making, Owner, Payload, Target, cgroup, child, identity, labels, landlock, listen, program,
-    reap, release, resctrl, scheduling, streams, sys, wire,
+    ChildIo, Making, Owner, Payload, Target, cgroup, child, identity, landlock, listen, reap, resctrl,
+    scheduling, streams, sys, wire,
 };
 
 const NEWNS: u32 = libc::CLONE_NEWNS.cast_unsigned();
@@ -116,7 +117,7 @@ fn enter(mut named: Vec<Named<'_>>) -> Result<(), Failure> {
 ///     │                      └─ clone3(CLONE_PARENT, new namespaces) ──▶ the payload
 ///     └────────── parent of both
 /// ```
-pub(super) fn guide_payload(mut entry: Entry<'_>, flags: u64, steps: &[Action]) -> ! {
+pub(super) fn guide_payload(mut entry: Entry<'_>, flags: u64, steps: [&[Action]; 2]) -> ! {
     let made = lead_payload(&mut entry, flags);
     follow(made, entry, steps)
 }
@@ -132,32 +133,15 @@ fn lead_payload(entry: &mut Entry<'_>, flags: u64) -> Result<Cloned, StepError> 
     sys::clone3(libc::CLONE_PARENT as u64 | flags, None).step("make namespaces")
 }
 
-/// From the namespaces of a container to another program in it.
+/// From the namespaces of a container to another program in it, but for [`FINISH`]: in a payload's order, without what
+/// the payload has made already.
 const STEPS: &[Action] = &[
-    // The same order as a payload's, without what the payload has made already.
     ("follow the supervisor into death", identity::die_with_supervisor),
     ("start a session", start_session),
     ("become root in the user namespace", identity::become_mapped),
     ("open the root file system", open_root),
     ("make the terminal", streams::make_exec_terminal),
     ("make the landlock domain", landlock::make),
-    ("set up the standard streams", streams::place),
-    ("ask the security module", labels::ask),
-    ("close descriptors", streams::close_others),
-    ("set a resource limit", identity::rlimits),
-    ("schedule", scheduling::schedule),
-    ("change to the working directory", program::change_directory),
-    ("drop capabilities", identity::drop_bounding),
-    ("become the user", identity::become_user),
-    ("follow the supervisor into death", identity::die_with_supervisor),
-    ("execute", program::find),
-    ("be released", release::be_released),
-    ("forbid new privileges", identity::no_new_privileges),
-    ("enter the landlock domain", landlock::enter),
-    ("set capabilities", identity::set_capabilities_early),
-    ("load the seccomp filter", identity::load_seccomp),
-    ("set capabilities", identity::set_capabilities_late),
-    ("execute", program::execute),
 ];
 
 /// Runs another program in a container.
@@ -176,7 +160,8 @@ pub(super) fn exec(
     io: ChildIo,
 ) -> Result<Payload, StepError> {
     let process = process_of(&plan.payload.process, request).step("read the request")?;
-    let inner = PayloadPlan { process, ..plan.payload.clone() };
+    // Hooks are for the container's own program.
+    let inner = PayloadPlan { process, hooks: Hooks::default(), ..plan.payload.clone() };
     let size = request.tty.then_some(request.size.unwrap_or((24, 80)));
     let target = Target { pid: payload.pid, pidfd: payload.pidfd.as_fd() };
     bring_in(Making::new(&inner, size, io), target, None)
@@ -262,13 +247,13 @@ fn process_of(payload: &ProcessPlan, request: &ExecRequest) -> std::io::Result<P
 }
 
 fn guide(entry: Entry<'_>, target: BorrowedFd<'_>) -> ! {
-    let steps = if entry.plan.in_place { child::STEPS_IN_PLACE } else { STEPS };
+    let steps = if entry.plan.in_place { child::steps(entry.plan) } else { [STEPS, FINISH] };
     let made = lead(&entry, target);
     follow(made, entry, steps)
 }
 
 /// What a guide and the process that it has made do from then on.
-fn follow(made: Result<Cloned, StepError>, entry: Entry<'_>, steps: &[Action]) -> ! {
+fn follow(made: Result<Cloned, StepError>, entry: Entry<'_>, steps: [&[Action]; 2]) -> ! {
     match made {
         Ok(Cloned::Child) => become_payload(entry, steps),
         Ok(Cloned::Parent { pid, .. }) => {

@@ -6,7 +6,7 @@
 //! ```text
 //! supervisor                                payload
 //!   make the cgroups
-//!   clone3 (all namespaces at once) ───────▶ steps of [child::STEPS], one after the other
+//!   clone3 (all namespaces at once) ───────▶ steps of [child::steps], one after the other
 //!   map ids, when asked ◀───────────────────   (only where the child may not do it itself)
 //!   move network devices ◀──────────────────   (only with some; both wait for the answer)
 //!   take the terminal's master ◀────────────   (only with a terminal)
@@ -200,7 +200,8 @@ pub(crate) fn resume(plan: &Plan) -> Result<(), StepError> {
 
 /// Whether the kernel's OOM killer has ended a process of the container. To be asked before [`cleanup`].
 pub(crate) fn oom_killed(plan: &Plan) -> Result<bool, StepError> {
-    cgroup::oom_killed(&plan.payload.cgroup).step("read how the memory was used")
+    let kills = brig_runtime::cgroup::oom_kills(&plan.payload.cgroup);
+    kills.map(|kills| kills > 0).step("read how the memory was used")
 }
 
 /// Kills what is left in the container's cgroups, and removes them. Not having made them is no error.

@@ -53,7 +53,7 @@ const READY: u8 = b'R';
 const NET_DEVICES: u8 = b'N';
 
 /// A new pair: the supervisor's end, the child's end.
-pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+pub(crate) fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     packets::pair()
 }
 
