@@ -28,6 +28,7 @@ pub mod liveness;
 pub mod lock;
 mod log_config;
 pub mod logs;
+mod mount_plan;
 pub mod notify;
 pub mod packets;
 pub mod paths;
