@@ -88,6 +88,7 @@ fn warn_of(globals: &Globals, made: &Made) {
 
 /// Sockets of a service manager go to the program, as runc hands them on.
 fn options(bundle: &Bundle, globals: &Globals) -> Result<CreateOptions, BundleError> {
+    // What is no number was meant for somebody else.
     let sockets = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
     let env = if sockets == 0 {
         Vec::new()

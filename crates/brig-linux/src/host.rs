@@ -105,6 +105,7 @@ impl Host {
 
 /// Whether this process is in a user namespace that isn't the first one, by its map of users (`user_namespaces(7)`).
 pub(crate) fn in_user_namespace() -> bool {
+    // A kernel without user namespaces has no such file.
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
 }

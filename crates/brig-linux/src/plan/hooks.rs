@@ -59,6 +59,7 @@ pub(crate) fn late_hooks(spec: &Spec) -> Result<LateHooks, PlanError> {
 }
 
 fn list(field: &'static str, hooks: Option<&[SpecHook]>) -> Result<Vec<Hook>, PlanError> {
+    // A plan is text: a variable that isn't doesn't reach the hook.
     let text = |(name, value): (OsString, OsString)| Some(format!("{}={}", name.to_str()?, value.to_str()?));
     list_with(field, hooks, || std::env::vars_os().filter_map(text).collect())
 }

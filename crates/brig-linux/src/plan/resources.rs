@@ -138,6 +138,7 @@ pub(super) fn hierarchy_options(dir: &CgroupDir) -> Vec<(String, Option<String>)
     if dir.controller == "systemd" {
         return vec![("none".to_owned(), None), ("name".to_owned(), Some("systemd".to_owned()))];
     }
+    // One that can't be looked at can't be mounted either, under whichever name; the kernel says why.
     let place = dir.parent.canonicalize().unwrap_or_default();
     let together = place.file_name().and_then(|name| name.to_str()).filter(|name| name.contains(','));
     together.unwrap_or(&dir.controller).split(',').map(|controller| (controller.to_owned(), None)).collect()

@@ -160,7 +160,7 @@ impl Container<'_> {
         let now = |file| Self::number(dir, file);
         let asked = Asked::new(memory, now("memory.max"))?;
         if memory.check_before_update() == Some(true) {
-            asked.check(now("memory.current").unwrap_or(0))?;
+            asked.check(now("memory.current"))?;
         }
         let mut changes = Vec::new();
         if let Some(limit) = asked.limit {
@@ -260,7 +260,7 @@ fn legacy_memory(dir: &Path, memory: &LinuxMemory) -> Result<Vec<Change>, PlanEr
     let (old, old_sum) = (now("memory.limit_in_bytes"), now(SUM));
     let asked = Asked::new(memory, old)?;
     if memory.check_before_update() == Some(true) {
-        asked.check(now("memory.usage_in_bytes").unwrap_or(0))?;
+        asked.check(now("memory.usage_in_bytes"))?;
     }
     let sum = match (asked.sum(old_sum)?, dir.join(SUM).exists()) {
         (Some(Some(_)), false) if asked.sum.is_some() => return Err(no_swap()),
@@ -312,14 +312,14 @@ impl Asked {
     }
 
     /// `checkBeforeUpdate`: a limit below what is used would end processes.
-    fn check(&self, used: u64) -> Result<(), PlanError> {
-        match self.limit {
-            Some(Some(limit)) if limit <= used => {
-                let reason = format!("{used} bytes are in use, which is not less than {limit}");
-                Err(PlanError::Limit { limit: "memory".to_owned(), reason })
-            }
-            _ => Ok(()),
-        }
+    fn check(&self, used: Option<u64>) -> Result<(), PlanError> {
+        let Some(Some(limit)) = self.limit else { return Ok(()) };
+        let reason = match used {
+            Some(used) if limit > used => return Ok(()),
+            Some(used) => format!("{used} bytes are in use, which is not less than {limit}"),
+            None => "it can't be seen how much is in use, which was to be looked at before".to_owned(),
+        };
+        Err(PlanError::Limit { limit: "memory".to_owned(), reason })
     }
 
     /// The new sum of memory and swap. When nothing is said of it, it stays; no limit for memory is none for both; and
