@@ -339,6 +339,36 @@ except OSError: pass
 }
 
 #[test]
+fn the_listener_of_a_filter_comes_with_create() {
+    let bundle = need!(Bundle::new(&["true"]));
+    let _ = need!(brig_testing::need_tool("python3"));
+    let socket = bundle.dir.join("listener");
+    bundle.change(|spec| {
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "listenerMetadata": "words",
+            "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+        });
+    });
+    let receiver = "
+import socket
+server = socket.socket(socket.AF_UNIX); server.bind('listener'); server.listen()
+open('ready', 'w').close()
+connection, _ = server.accept()
+state, fds, _, _ = socket.recv_fds(connection, 10000, 1)
+assert len(fds) == 1
+print(state.decode())
+";
+    let receiver = bundle.env.program("python3", &["-c", receiver]).cwd(&bundle.dir).spawn();
+    eventually("somebody listens", || bundle.dir.join("ready").exists());
+    let _ = bundle.create(&[], "box").success();
+    let state: Value = receiver.wait().success().json();
+    assert_eq!((&state["metadata"], &state["fds"]), (&"words".into(), &json!(["seccompFd"])));
+    assert_eq!((&state["state"]["id"], &state["pid"]), (&"box".into(), &bundle.state("box")["pid"]));
+    assert_eq!(bundle.status("box"), "created");
+    let _ = bundle.oci(&["start", "box"]).success();
+}
+
+#[test]
 fn a_terminal_hides_no_file_that_a_link_leads_to() {
     let bundle = need!(Bundle::new(&["true"]));
     bundle.change(|spec| {
